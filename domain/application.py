@@ -1,0 +1,496 @@
+"""The use cases, in the order of the flow: submit, claim, renew, append, suspend, decide, complete, fail, cancel, sweep.
+
+Each is one transaction: load, ask the aggregates, record. Conflicts meet in the log; nothing here waits or polls.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic_core import to_json
+
+from .agent import Agent, ApprovalRequest
+from .errors import (
+    IdempotencyMismatch,
+    IllegalTransition,
+    Invalid,
+    NotFound,
+    SessionBusy,
+    StaleEpoch,
+    UnknownAgent,
+)
+from .frames import RunError
+from .identifiers import (
+    JOB_PREFIX,
+    RUN_PREFIX,
+    SESSION_PREFIX,
+    JobId,
+    RunId,
+    SessionId,
+    identifier,
+    is_identifier,
+    message_id,
+)
+from .job import Advanced, Attempted, Job, JobCreated, Retry
+from .outline import Outline
+from .ports import Answer, Append, Ids, RunView, Store, Transaction
+from .request_config import RequestConfig
+from .run import (
+    WORKER_LOST,
+    Approval,
+    Cancelled,
+    Completed,
+    Created,
+    Decided,
+    Decision,
+    Failed,
+    Released,
+    Run,
+    RunFact,
+    Suspended,
+    digest_of,
+)
+from .scribe import Checkpointed, encode_state
+from .session import Session, SessionCreated, TurnEnded, TurnStarted
+from .transitions import Status
+
+APPROVALS_MAX: Final = 64
+"""Approvals one segment may ask for."""
+
+APPROVAL_TIMEOUT_S_MAX: Final = 31_536_000.0
+"""Seconds (a year) an approval may be left open."""
+
+SWEEP_LIMIT: Final = 100
+"""Runs one sweep handles in one transaction."""
+
+M = TypeVar("M", Session, Run)
+
+
+class Limits(BaseModel):
+    """The times the use cases go by; `infrastructure/settings.py` has the defaults' reasons.
+
+    `abandon_s`: a lease that nobody took over for so long ends the run (no worker here knows its agent).
+    """
+
+    model_config = ConfigDict(frozen=True)
+    lease_s: float = 15.0
+    abandon_s: float = 150.0
+    approval_timeout_s: float = 86_400.0
+    idempotency_retention_s: float = 86_400.0
+
+
+class StartRun(BaseModel):
+    """The body of a new run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    agent: str
+    input: JsonValue = None
+    request_config: RequestConfig = RequestConfig()
+    on_busy: str = "reject"
+
+
+@dataclass(slots=True)
+class Idempotency:
+    """A client's Idempotency-Key with a digest of what it sent. A use case sets `replayed`: it did not happen again."""
+
+    key: str
+    fingerprint: str
+    replayed: bool = False
+
+    @classmethod
+    def of(cls, key: str, route: str, payload: JsonValue) -> "Idempotency":
+        """Two requests are the same if route and payload are."""
+        return cls(key, hashlib.sha256(to_json([route, payload])).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A claimed run: all that a worker needs to go on with it."""
+
+    run: Run
+    job: Job
+    outline: Outline
+    next_seq: int
+    checkpoint: Checkpointed | None
+
+
+class Application:
+    """The use cases over one store. `agents` are the ones that can be asked for here."""
+
+    def __init__(self, store: Store, ids: Ids, agents: Mapping[str, Agent], limits: Limits) -> None:
+        self.store = store
+        self.agents = agents
+        self._ids = ids
+        self._limits = limits
+
+    # Submit.
+
+    async def create_session(
+        self, tenant: str, metadata: dict[str, JsonValue], idempotency: Idempotency | None = None
+    ) -> Session:
+        """A new, open session."""
+        session_id = SessionId(identifier(SESSION_PREFIX, self._ids.uuid()))
+
+        def work(tx: Transaction) -> Session:
+            fact = SessionCreated(at=tx.now, session_id=session_id, tenant=tenant, metadata=metadata)
+            return tx.record(Session(), fact)
+
+        return await self.store.transact(_once(tenant, idempotency, Session, work))
+
+    async def start_run(
+        self, tenant: str, session_id: str, request: StartRun, idempotency: Idempotency | None = None
+    ) -> Run:
+        """A turn of the session: a job of one attempt and its run, pending.
+
+        Raises UnknownAgent, Invalid (input, on_busy), NotFound, SessionFinalized, SessionBusy (naming the active run
+        and what it waits for), IdempotencyMismatch. The same Idempotency-Key again gives the same run.
+        """
+        agent = self.agents.get(request.agent)
+        if agent is None:
+            raise UnknownAgent(f"There is no agent {request.agent!r} here.", agent=request.agent)
+        if request.on_busy != "reject":
+            raise Invalid("on_busy takes only `reject` in this version.", field="on_busy")
+        agent.validate(request.input)
+        prompt = agent.prompt(request.input)
+        job_id = JobId(identifier(JOB_PREFIX, self._ids.uuid()))
+        run_id = RunId(identifier(RUN_PREFIX, self._ids.uuid()))
+
+        def work(tx: Transaction) -> Run:
+            session = _owned(tx.session(_as_session(session_id)), tenant, "session", session_id)
+            turn = session.turns + 1
+            if session.active_run_id is not None:
+                raise _busy(session, tx.run(session.active_run_id))
+            job = tx.record(
+                Job(),
+                JobCreated(
+                    at=tx.now,
+                    job_id=job_id,
+                    tenant=tenant,
+                    session_id=session.session_id,
+                    agent=request.agent,
+                    input=request.input,
+                    retry=Retry(),
+                ),
+            )
+            tx.record(job, Attempted(at=tx.now, run_id=run_id))
+            tx.record(session, TurnStarted(at=tx.now, turn=turn, run_id=run_id, job_id=job_id))
+            return tx.record(
+                Run(),
+                Created(
+                    at=tx.now,
+                    run_id=run_id,
+                    tenant=tenant,
+                    session_id=session.session_id,
+                    job_id=job_id,
+                    turn=turn,
+                    attempt=1,
+                    agent=request.agent,
+                    message_id=message_id(session.session_id, run_id, 0),
+                    prompt=prompt,
+                    request_config=request.request_config,
+                ),
+            )
+
+        return await self.store.transact(_once(tenant, idempotency, Run, work))
+
+    # Work.
+
+    async def claim(self, worker: str, agents: Sequence[str], limit: int) -> Sequence[Assignment]:
+        """Runs for this worker: all whose lease expired, then pending ones, oldest first, up to `limit` in all.
+
+        A run that its worker lost is taken over also by one that is busy: it has waited long enough.
+        """
+
+        def work(tx: Transaction) -> list[Assignment]:
+            assignments: list[Assignment] = []
+            for run_id in tx.expired_leases(SWEEP_LIMIT, tx.now):
+                assignments += self._take_over(tx, run_id, worker, agents)
+            for run_id in tx.pending_runs(agents, max(0, limit - len(assignments))):
+                run = tx.run(run_id)
+                if run is not None:
+                    assignments.append(self._assign(tx, run, run.claim(worker, tx.now)))
+            return assignments
+
+        return await self.store.transact(work)
+
+    def _take_over(self, tx: Transaction, run_id: RunId, worker: str, agents: Sequence[str]) -> list[Assignment]:
+        run = tx.run(run_id)
+        if run is None or run.agent not in agents:
+            return []
+        closes = tuple(tx.head(run_id).outline.parts)
+        if self.agents[run.agent].on_take_over == "fail":
+            fact: RunFact = run.fail(WORKER_LOST, tx.now, closes)
+        else:
+            checkpoint = tx.checkpoint(run_id)
+            fact = run.take_over(worker, tx.now, checkpoint.seq if checkpoint else 0, closes)
+        if isinstance(fact, Failed):
+            _settle(tx, tx.record(run, fact), "fail", fact.at)
+            return []
+        return [self._assign(tx, run, fact)]
+
+    def _assign(self, tx: Transaction, run: Run, fact: RunFact) -> Assignment:
+        before = run.status
+        run = tx.record(run, fact)
+        tx.lease(run.run_id, tx.now + timedelta(seconds=self._limits.lease_s))
+        if before is Status.PENDING:
+            _advance(tx, run, "start", fact.at)
+        job = tx.job(run.job_id)
+        if job is None:
+            raise NotFound(job_id=run.job_id)
+        head = tx.head(run.run_id)
+        return Assignment(run, job, head.outline, head.seq + 1, tx.checkpoint(run.run_id))
+
+    async def renew(self, worker: str, held: Sequence[tuple[RunId, int]]) -> Sequence[RunId]:
+        """Prolong this worker's leases; the runs it has lost meanwhile."""
+        if not held:
+            return ()
+        lease = timedelta(seconds=self._limits.lease_s)
+        return await self.store.transact(lambda tx: tx.renew(worker, held, tx.now + lease))
+
+    async def append(self, append: Append) -> None:
+        """Append output (see Store.append)."""
+        await self.store.append(append)
+
+    async def release(self, run_id: RunId, epoch: int) -> None:
+        """Hand a running run back, so that any worker can go on with it from its last checkpoint."""
+
+        def work(tx: Transaction) -> None:
+            run = _held(tx, run_id, epoch)
+            head = tx.head(run_id)
+            checkpoint = tx.checkpoint(run_id)
+            to_seq = checkpoint.seq if checkpoint else 0
+            fact = Released(
+                at=tx.now,
+                epoch=epoch,
+                worker=run.worker or "",
+                to_seq=to_seq if head.seq > to_seq else None,
+                closes=tuple(head.outline.parts),
+            )
+            _advance(tx, tx.record(run, fact), "release", fact.at)
+
+        await self.store.transact(work)
+
+    async def suspend(
+        self, run_id: RunId, epoch: int, requests: Sequence[ApprovalRequest], state: JsonValue, step: int
+    ) -> None:
+        """End the segment: the run waits for these approvals, and goes on from `state` when all are decided.
+
+        Raises Invalid (none, too many, an impossible time-out), StaleEpoch, RunClosed's kin by the table.
+        """
+        if not 0 < len(requests) <= APPROVALS_MAX:
+            raise Invalid(f"A segment asks for 1 to {APPROVALS_MAX} approvals.", field="approvals", limit=APPROVALS_MAX)
+        encoded = encode_state(state)
+
+        def work(tx: Transaction) -> None:
+            run = _held(tx, run_id, epoch)
+            asked = len(run.approvals)
+            approvals = tuple(self._approval(run, asked + n, r, tx.now) for n, r in enumerate(requests, 1))
+            fact = Suspended(at=tx.now, epoch=epoch, approvals=approvals, closes=tuple(tx.head(run_id).outline.parts))
+            run = tx.record(run, fact)
+            tx.save_checkpoint(run_id, Checkpointed(step, tx.head(run_id).seq, encoded))
+            _advance(tx, run, "suspend", fact.at)
+
+        await self.store.transact(work)
+
+    def _approval(self, run: Run, number: int, request: ApprovalRequest, now: datetime) -> Approval:
+        timeout_s = self._limits.approval_timeout_s if request.timeout_s is None else request.timeout_s
+        if not 0 <= timeout_s <= APPROVAL_TIMEOUT_S_MAX:
+            raise Invalid(f"An approval's timeout_s is 0 to {APPROVAL_TIMEOUT_S_MAX:.0f}.", field="timeout_s")
+        return Approval(
+            approval_id=f"{run.turn}.{run.attempt}.a{number}",
+            tool_call_id=request.tool_call_id,
+            tool=request.tool,
+            arguments=request.arguments,
+            digest=digest_of(request.tool, request.arguments),
+            expires_at=now + timedelta(seconds=timeout_s),
+        )
+
+    # Decide, and the ends.
+
+    async def decide(self, tenant: str, run_id: str, decisions: Sequence[Decision]) -> RunView:
+        """Record decisions; with the last one the run goes on. A repeat is answered with the actual state.
+
+        Raises NotFound, Invalid, UnknownApproval, DecisionConflict (decided otherwise before, or expired). All or
+        nothing; what is past its deadline is denied first.
+        """
+
+        def expire(tx: Transaction) -> None:
+            _expire(tx, _owned(tx.run(_as_run(run_id)), tenant, "run", run_id))
+
+        def work(tx: Transaction) -> RunView:
+            run = _owned(tx.run(_as_run(run_id)), tenant, "run", run_id)
+            fact = run.decide(tuple(decisions), tx.now)
+            return _view(tx, run if fact is None else _decided(tx, run, fact))
+
+        await self.store.transact(expire)  # on its own: an expiry stands even where the decision is refused
+        return await self.store.transact(work)
+
+    async def complete(
+        self, run_id: RunId, epoch: int, stop_reason: str = "end_turn", usage: Mapping[str, JsonValue] | None = None
+    ) -> None:
+        """The agent is done. Raises StaleEpoch or IllegalTransition if the run is not this worker's any more."""
+
+        def work(tx: Transaction) -> None:
+            run = _held(tx, run_id, epoch)
+            outline = tx.head(run_id).outline
+            if outline != outline.closed():
+                raise Invalid("A part, a message or a step is still open; end it before the run.", field="frames")
+            fact = Completed(at=tx.now, epoch=epoch, stop_reason=stop_reason, usage=dict(usage) if usage else None)
+            _settle(tx, tx.record(run, fact), "complete", fact.at)
+
+        await self.store.transact(work)
+
+    async def fail(self, run_id: RunId, epoch: int, error: RunError) -> None:
+        """The agent failed. Raises StaleEpoch or IllegalTransition if the run is not this worker's any more."""
+
+        def work(tx: Transaction) -> None:
+            run = _held(tx, run_id, epoch)
+            fact = run.fail(error, tx.now, tuple(tx.head(run_id).outline.parts))
+            _settle(tx, tx.record(run, fact), "fail", fact.at)
+
+        await self.store.transact(work)
+
+    async def cancel(self, tenant: str, run_id: str, reason: str, by: str) -> RunView:
+        """End the run now, whatever it is doing. A run that has ended is answered as it is; nothing is appended."""
+
+        def work(tx: Transaction) -> RunView:
+            run = _owned(tx.run(_as_run(run_id)), tenant, "run", run_id)
+            if not run.final:
+                fact = run.cancel(reason, by, tx.now, tuple(tx.head(run.run_id).outline.parts))
+                run = tx.record(run, fact)
+                _settle(tx, run, "cancel", fact.at)
+            return _view(tx, run)
+
+        return await self.store.transact(work)
+
+    # Sweep.
+
+    async def sweep(self) -> None:
+        """Deny approvals past their deadline, fail what no worker can take over, forget old Idempotency-Keys."""
+
+        def work(tx: Transaction) -> None:
+            for run_id in tx.expired_approvals(SWEEP_LIMIT):
+                run = tx.run(run_id)
+                if run is not None:
+                    _expire(tx, run)
+            abandoned = tx.now - timedelta(seconds=self._limits.abandon_s)
+            for run_id in tx.expired_leases(SWEEP_LIMIT, abandoned):
+                run = tx.run(run_id)
+                if run is not None:
+                    fact = run.fail(WORKER_LOST, tx.now, tuple(tx.head(run_id).outline.parts))
+                    _settle(tx, tx.record(run, fact), "fail", fact.at)
+            tx.forget_answers(tx.now - timedelta(seconds=self._limits.idempotency_retention_s), SWEEP_LIMIT)
+
+        await self.store.transact(work)
+
+    # Read.
+
+    async def run(self, tenant: str, run_id: str) -> RunView:
+        """A run as it is now. Raises NotFound."""
+        view = await self.store.run_view(_as_run(run_id))
+        if view is None or view.run.tenant != tenant:
+            raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id[:80])
+        return view
+
+    async def session(self, tenant: str, session_id: str) -> Session:
+        """A session as it is now. Raises NotFound."""
+        session = await self.store.session(_as_session(session_id))
+        return _owned(session, tenant, "session", session_id)
+
+
+def _once(
+    tenant: str, idempotency: Idempotency | None, model: type[M], work: Callable[[Transaction], M]
+) -> Callable[[Transaction], M]:
+    """`work`, done at most once for an Idempotency-Key; later calls get what the first one returned."""
+    if idempotency is None:
+        return work
+
+    def remembered(tx: Transaction) -> M:
+        answer = tx.answer(tenant, idempotency.key)
+        idempotency.replayed = answer is not None
+        if answer is None:
+            made = work(tx)
+            tx.remember(tenant, idempotency.key, Answer(idempotency.fingerprint, made.model_dump_json().encode()))
+            return made
+        if answer.fingerprint != idempotency.fingerprint:
+            raise IdempotencyMismatch(key=idempotency.key)
+        return model.model_validate_json(answer.payload)
+
+    return remembered
+
+
+def _as_run(text: str) -> RunId:
+    if not is_identifier(RUN_PREFIX, text):
+        raise NotFound(f"There is no run {text!r:.80}.", run_id=text[:80])
+    return RunId(text)
+
+
+def _as_session(text: str) -> SessionId:
+    if not is_identifier(SESSION_PREFIX, text):
+        raise NotFound(f"There is no session {text!r:.80}.", session_id=text[:80])
+    return SessionId(text)
+
+
+def _owned(aggregate: M | None, tenant: str, kind: str, text: str) -> M:
+    if aggregate is None or aggregate.tenant != tenant or aggregate.state == "deleted":
+        raise NotFound(f"There is no {kind} {text!r:.80}.", **{f"{kind}_id": text[:80]})
+    return aggregate
+
+
+def _held(tx: Transaction, run_id: RunId, epoch: int) -> Run:
+    """The run, if the worker with this epoch still holds it."""
+    run = tx.run(run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id)
+    if run.epoch != epoch:
+        raise StaleEpoch(f"The worker holds epoch {epoch}, the run is at {run.epoch}.", run_id=run_id, epoch=run.epoch)
+    if run.status is not Status.RUNNING:
+        raise IllegalTransition(f"The run is {run.status}.", run_id=run_id, status=run.status)
+    return run
+
+
+def _busy(session: Session, active: Run | None) -> SessionBusy:
+    pending = [approval.approval_id for approval in active.pending_approvals] if active else []
+    waits = f" It waits for the approvals {', '.join(pending)}." if pending else ""
+    detail = f"The run {session.active_run_id} is still active.{waits}"
+    return SessionBusy(
+        detail, session_id=session.session_id, run_id=session.active_run_id, pending_approvals=pending
+    )
+
+
+def _view(tx: Transaction, run: Run) -> RunView:
+    return RunView(run, tx.head(run.run_id).seq)
+
+
+def _advance(tx: Transaction, run: Run, step: str, at: datetime) -> None:
+    """The job follows its run."""
+    job = tx.job(run.job_id)
+    if job is not None and run.status is not None:
+        tx.record(job, Advanced(at=at, to=run.status, step=step))
+
+
+def _settle(tx: Transaction, run: Run, step: str, at: datetime) -> None:
+    """The run has ended: so has its job, and its session's turn."""
+    _advance(tx, run, step, at)
+    session = tx.session(run.session_id)
+    if session is not None and session.active_run_id == run.run_id:
+        tx.record(session, TurnEnded(at=at, turn=run.turn, run_id=run.run_id))
+
+
+def _decided(tx: Transaction, run: Run, fact: Decided) -> Run:
+    run = tx.record(run, fact)
+    if fact.resumes:
+        _advance(tx, run, "resume", fact.at)
+    return run
+
+
+def _expire(tx: Transaction, run: Run) -> None:
+    fact = run.expire(tx.now)
+    if fact is not None:
+        _decided(tx, run, fact)
+
+
+__all__ = ["Application", "Assignment", "Cancelled", "Idempotency", "Limits", "StartRun"]

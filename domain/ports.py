@@ -1,0 +1,258 @@
+"""What the application needs from the outside: a clock, ids, a store, and news of commits.
+
+Implementations live in `infrastructure/`; the simulator brings its own. A transaction's work is a plain function: it
+runs inside one write transaction, may be run again after a conflict, and so must do nothing but read and record.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from .aggregate import Aggregate, Fact
+from .identifiers import JobId, RunId, SessionId
+from .job import Job
+from .messages import Fields
+from .outline import Outline
+from .run import Run
+from .scribe import Batch, Checkpointed
+from .session import Session
+from .snapshot import Snapshot
+from .transitions import Status
+
+A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time. The store's clock judges leases; every process has its own for its timers."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class Ids(Protocol):
+    """New identifiers."""
+
+    def uuid(self) -> UUID:
+        """A UUID that sorts by time of creation (RFC 9562, version 7)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a run's log ends: its last `seq`, the epoch and the outline there."""
+
+    seq: int
+    epoch: int
+    outline: Outline
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Output to be appended to a run by the worker that holds `epoch`."""
+
+    run_id: RunId
+    epoch: int
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored event of a run as readers see it: its frames, the first of which is `first_seq`."""
+
+    first_seq: int
+    epoch: int
+    data: tuple[bytes, ...]
+
+    @property
+    def last_seq(self) -> int:
+        """The seq of its last frame."""
+        return self.first_seq + len(self.data) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A stored event that can't be read; its frames are lost, the ones after it are not."""
+
+    first_seq: int
+    last_seq: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """News of a commit: a record and whose it is. In-process only; other processes are told to look again."""
+
+    run_id: RunId
+    session_id: SessionId
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as it is now. `head_seq` and `first_seq` bound what can be read of its log."""
+
+    run: Run
+    head_seq: int
+    first_seq: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list, newest first; `next_cursor` None on the last one."""
+
+    items: Sequence[RunView | Session]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an Idempotency-Key was answered with: `payload` is the aggregate's JSON at that time."""
+
+    fingerprint: str
+    payload: bytes
+
+
+class Transaction(Protocol):
+    """One write transaction. What it reads is current; what it records lands together or not at all."""
+
+    @property
+    def now(self) -> datetime:
+        """The store's clock; one instant for the whole transaction."""
+        ...
+
+    def session(self, session_id: SessionId) -> Session | None: ...
+    def job(self, job_id: JobId) -> Job | None: ...
+    def run(self, run_id: RunId) -> Run | None: ...
+
+    def head(self, run_id: RunId) -> Head:
+        """The end of a run's log. The run must exist."""
+        ...
+
+    def checkpoint(self, run_id: RunId) -> Checkpointed | None:
+        """The run's latest checkpoint."""
+        ...
+
+    def record(self, aggregate: A, fact: Fact) -> A:
+        """Ask the aggregate to allow the fact, append it with its frames, update every projection; the new state."""
+        ...
+
+    def save_checkpoint(self, run_id: RunId, checkpoint: Checkpointed) -> None:
+        """Overwrite the run's checkpoint."""
+        ...
+
+    def lease(self, run_id: RunId, until: datetime) -> None:
+        """Grant the run's worker until then. Only after a claim or take-over in this transaction."""
+        ...
+
+    def renew(self, worker: str, held: Sequence[tuple[RunId, int]], until: datetime) -> Sequence[RunId]:
+        """Prolong the leases this worker still holds at these epochs; the runs it does not hold any more."""
+        ...
+
+    def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
+        """Runs that wait for a worker, oldest first."""
+        ...
+
+    def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:
+        """Running runs whose lease ended at `before` or earlier, the longest passed first."""
+        ...
+
+    def expired_approvals(self, limit: int) -> Sequence[RunId]:
+        """Waiting runs with an approval past its deadline."""
+        ...
+
+    def answer(self, tenant: str, key: str) -> Answer | None:
+        """What this tenant's Idempotency-Key was answered with, if it was used."""
+        ...
+
+    def remember(self, tenant: str, key: str, answer: Answer) -> None:
+        """Keep the answer for this Idempotency-Key."""
+        ...
+
+    def forget_answers(self, before: datetime, limit: int) -> int:
+        """Drop remembered answers older than that; how many were dropped."""
+        ...
+
+
+class Listener(Protocol):
+    """Who wants to know of commits. Called on the event loop, never from another thread, and must not block."""
+
+    def committed(self, commits: Sequence[Committed]) -> None:
+        """These records are durable. Several commits of one group come in one call, in log order."""
+        ...
+
+    def changed(self) -> None:
+        """Something may have been committed elsewhere: look again."""
+        ...
+
+
+class Store(Protocol):
+    """The durable log and its projections. Every method may raise StoreUnavailable or RecordDamaged."""
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one write transaction, durable on return. What `work` raises undoes it all."""
+        ...
+
+    async def append(self, append: Append) -> None:
+        """Append output, durable on return. The same append again is a no-op.
+
+        Raises StaleEpoch, RunClosed, or AppendConflict (the log ends elsewhere, or holds other bytes there).
+        """
+        ...
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell the listener of every commit from now on; call the result to stop."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """+1 at each restore of the store."""
+        ...
+
+    async def run_view(self, run_id: RunId) -> RunView | None: ...
+    async def session(self, session_id: SessionId) -> Session | None: ...
+    async def job(self, job_id: JobId) -> Job | None: ...
+
+    async def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
+        """Runs of a tenant, newest first. Filters: session_id, agent, status. `after` is a run's id."""
+        ...
+
+    async def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
+        """Sessions of a tenant, newest first. Filters: status. `after` is a session's id."""
+        ...
+
+    async def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:
+        """The records that hold the frames after `after_seq`, in order. The first may begin before it.
+
+        Stops after `limit_frames` frames, but reads at least one record if there is one.
+        """
+        ...
+
+    async def epoch_at(self, run_id: RunId, seq: int) -> int | None:
+        """The epoch of the record that holds this seq, or None if there is none."""
+        ...
+
+    async def snapshot(self, run_id: RunId) -> Snapshot | None:
+        """The run's frames folded up to the last but one, so that a real frame always follows."""
+        ...
+
+    async def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
+        """The session's first run after this (turn, attempt) in the order of its stream."""
+        ...
+
+    async def messages(
+        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
+    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
+        """The newest messages before this place, oldest first, each with its place (turn, attempt, ordinal)."""
+        ...
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the store can be read."""
+        ...

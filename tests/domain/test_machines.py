@@ -1,0 +1,170 @@
+"""Job and Session under any sequence of facts: judged by the tables and a little bookkeeping, replay equals live."""
+
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from reattach.domain.errors import IllegalTransition, SessionBusy, SessionFinalized
+from reattach.domain.identifiers import RunId
+from reattach.domain.job import Advanced, Attempted, Job, JobCreated, JobFact, Retry
+from reattach.domain.session import Deleted, Finalized, Session, SessionCreated, SessionFact, TurnEnded, TurnStarted
+from reattach.domain.transitions import JOB_TABLE, SESSION_TABLE, SessionStatus, Status, targets
+
+from .log import JOB, SESSION, START, FactLog
+from .strategies import JSON
+
+RUNS = st.sampled_from(["run_a", "run_b", "run_c"]).map(RunId)
+STEPS = st.sampled_from(sorted({row.command for row in JOB_TABLE} | {"explode"}))
+
+
+class JobMachine(RuleBasedStateMachine):
+    """Any fact in any state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = FactLog(Job())
+        self.runs: list[str] = []
+        self.final: Job | None = None
+
+    def attempt(self, fact: JobFact, target: str, *, possible: bool = True) -> bool:
+        """Record it. It must succeed if the table says so, and leave no trace if not."""
+        before = (self.log.state, len(self.log.facts))
+        if possible and target in targets(JOB_TABLE, self.log.state.status, fact.command):
+            self.log.record(fact)
+            assert self.log.state.status == target
+            return True
+        with pytest.raises(IllegalTransition):
+            self.log.record(fact)
+        assert (self.log.state, len(self.log.facts)) == before
+        return False
+
+    @rule(content=JSON)
+    def create(self, content: Any) -> None:
+        fact = JobCreated(
+            at=START, job_id=JOB, tenant="t", session_id=SESSION, agent="echo", input=content, retry=Retry()
+        )
+        self.attempt(fact, Status.PENDING)
+
+    @rule(run_id=RUNS)
+    def attempted(self, run_id: RunId) -> None:
+        if self.attempt(Attempted(at=START, run_id=run_id), Status.PENDING):
+            self.runs.append(run_id)
+
+    @rule(step=STEPS, to=st.sampled_from(Status))
+    def advance(self, step: str, to: Status) -> None:
+        self.attempt(Advanced(at=START, to=to, step=step), to, possible=step not in ("create", "attempt"))
+
+    @invariant()
+    def replay_equals_live(self) -> None:
+        assert self.log.replayed() == self.log.state
+        assert self.log.state.runs == tuple(self.runs)
+
+    @invariant()
+    def a_final_state_stays(self) -> None:
+        job = self.log.state
+        if self.final is None and job.status is not None and job.status.final:
+            self.final = job
+        assert self.final in (None, job)
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """Any fact in any state, with right and wrong turns and runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = FactLog(Session())
+        self.turns = 0
+        self.active: RunId | None = None
+        self.deleted: Session | None = None
+
+    def attempt(self, fact: SessionFact, target: str, *errors: type[Exception]) -> bool:
+        """Record it. It must succeed if the table says so and no error is expected, and leave no trace if not."""
+        before = (self.log.state, len(self.log.facts))
+        allowed = target in targets(SESSION_TABLE, self.log.state.status, fact.command)
+        if allowed and not errors:
+            self.log.record(fact)
+            assert self.log.state.status == target
+            return True
+        with pytest.raises(errors if allowed else (IllegalTransition, SessionFinalized)):
+            self.log.record(fact)
+        assert (self.log.state, len(self.log.facts)) == before
+        return False
+
+    @rule(metadata=st.dictionaries(st.text(max_size=3), JSON, max_size=2))
+    def create(self, metadata: dict[str, Any]) -> None:
+        fact = SessionCreated(at=START, session_id=SESSION, tenant="t", metadata=metadata)
+        self.attempt(fact, SessionStatus.OPEN)
+
+    @rule(run_id=RUNS, off=st.sampled_from([0, 0, 0, -1, 1]))
+    def start_turn(self, run_id: RunId, off: int) -> None:
+        turn = self.turns + 1 + off
+        errors = [SessionBusy] if self.active else [IllegalTransition] if off else []
+        if self.attempt(TurnStarted(at=START, turn=turn, run_id=run_id, job_id=JOB), SessionStatus.OPEN, *errors):
+            self.turns, self.active = turn, run_id
+
+    @rule(run_id=RUNS, off=st.sampled_from([0, 0, 0, -1, 1]))
+    def end_turn(self, run_id: RunId, off: int) -> None:
+        wrong = [] if run_id == self.active and not off else [IllegalTransition]
+        state = self.log.state.status or SessionStatus.OPEN
+        if self.attempt(TurnEnded(at=START, turn=self.turns + off, run_id=run_id), state, *wrong):
+            self.active = None
+
+    @rule()
+    def end_the_active_turn(self) -> None:
+        if self.active:
+            state = self.log.state.status or SessionStatus.OPEN
+            if self.attempt(TurnEnded(at=START, turn=self.turns, run_id=self.active), state):
+                self.active = None
+
+    @rule()
+    def finalize(self) -> None:
+        self.attempt(Finalized(at=START), SessionStatus.FINALIZED)
+
+    @rule()
+    def delete(self) -> None:
+        self.attempt(Deleted(at=START), SessionStatus.DELETED, *([SessionBusy] if self.active else []))
+
+    @invariant()
+    def replay_equals_live(self) -> None:
+        session = self.log.state
+        assert self.log.replayed() == session
+        assert (session.turns, session.active_run_id) == (self.turns, self.active)
+
+    @invariant()
+    def a_deleted_session_stays(self) -> None:
+        if self.deleted is None and self.log.state.status is SessionStatus.DELETED:
+            self.deleted = self.log.state
+        assert self.deleted in (None, self.log.state)
+        assert self.deleted is None or self.active is None  # its last run could otherwise never end
+
+
+TestJobMachine = JobMachine.TestCase
+TestSessionMachine = SessionMachine.TestCase
+
+
+def test_a_finalized_session_says_so() -> None:
+    log = FactLog(Session())
+    log.record(SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={}))
+    log.record(Finalized(at=START))
+    with pytest.raises(SessionFinalized):
+        log.record(TurnStarted(at=START, turn=1, run_id=RunId("run_a"), job_id=JOB))
+
+
+def test_a_run_may_end_after_its_session_was_finalized() -> None:
+    log = FactLog(Session())
+    log.record(SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={}))
+    log.record(TurnStarted(at=START, turn=1, run_id=RunId("run_a"), job_id=JOB))
+    log.record(Finalized(at=START))
+    log.record(TurnEnded(at=START, turn=1, run_id=RunId("run_a")))
+    assert (log.state.status, log.state.active_run_id) == (SessionStatus.FINALIZED, None)
+
+
+def test_a_second_turn_waits_for_the_first() -> None:
+    log = FactLog(Session())
+    log.record(SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={}))
+    log.record(TurnStarted(at=START, turn=1, run_id=RunId("run_a"), job_id=JOB))
+    with pytest.raises(SessionBusy) as refusal:
+        log.record(TurnStarted(at=START, turn=2, run_id=RunId("run_b"), job_id=JOB))
+    assert refusal.value.fields["run_id"] == "run_a"
