@@ -1,0 +1,1 @@
+"""The outside world behind the domain's ports: the event store, clocks, ids and settings."""

@@ -1,0 +1,104 @@
+"""Appending output: the fence, what its refusal means, and what lands together with the frames."""
+
+import sqlite3
+from typing import Final
+
+from ...domain.errors import AppendConflict, ReattachError, RunClosed, StaleEpoch
+from ...domain.identifiers import RunId
+from ...domain.ports import Append, Committed, Record
+from ...domain.run import Run
+from ...domain.transitions import Status
+from ..codec import OUTPUT_TOPIC, Codec, Row, checksum, stream_id
+from . import statements as sql
+from .projections import Place, fold, folds_at
+from .transaction import loaded, save_checkpoint
+
+PLACES_CACHED: Final = 16_384
+"""Runs whose place is remembered; it never changes."""
+
+
+class Places:
+    """Where runs stand in their sessions, remembered: every append needs it."""
+
+    def __init__(self) -> None:
+        self._known: dict[RunId, Place] = {}
+
+    def of(self, connection: sqlite3.Connection, run_id: RunId) -> Place:
+        """Raises NotFound."""
+        place = self._known.get(run_id)
+        if place is None:
+            place = Place.load(connection, run_id)
+            if len(self._known) >= PLACES_CACHED:
+                self._known.clear()
+            self._known[run_id] = place
+        return place
+
+
+def append_output(connection: sqlite3.Connection, codec: Codec, places: Places, append: Append) -> Committed | None:
+    """Append inside the open transaction; None if the same append stands there already.
+
+    Raises NotFound, StaleEpoch, RunClosed or AppendConflict; the transaction is then as it was.
+    """
+    batch, run_id, epoch = append.batch, append.run_id, append.epoch
+    stream = stream_id(run_id)
+    row = Row(batch.first_seq, len(batch.data), epoch, OUTPUT_TOPIC, codec.seal(batch.data))
+    landed = connection.execute(
+        sql.APPEND_OUTPUT,
+        {
+            "stream_id": stream,
+            "version": row.version,
+            "frames": row.frames,
+            "epoch": epoch,
+            "topic": OUTPUT_TOPIC,
+            "state": row.state,
+            "outline": batch.outline.model_dump_json().encode(),
+            "checksum": checksum(stream, row),
+        },
+    )
+    if landed.rowcount == 0:
+        _refuse(connection, codec, append)
+        return None
+    place = places.of(connection, run_id)
+    if batch.checkpoint is not None:
+        save_checkpoint(connection, run_id, batch.checkpoint)
+    if folds_at(batch.first_seq, batch.data):
+        # All but the last frame: a snapshot stops before the head, so that a real frame always follows it.
+        fold(connection, codec, place, batch.first_seq, batch.data[:-1])
+    return Committed(run_id, place.session_id, Record(batch.first_seq, epoch, batch.data))
+
+
+def is_one_statement(append: Append) -> bool:
+    """Whether the append is the fence's statement alone, which undoes itself if it fails."""
+    return append.batch.checkpoint is None and not folds_at(append.batch.first_seq, append.batch.data)
+
+
+def _refuse(connection: sqlite3.Connection, codec: Codec, append: Append) -> None:
+    """Return if the append stands in the log already (its acknowledgement was lost), else say why it was refused."""
+    place = Place.load(connection, append.run_id)
+    if _stands(connection, codec, append):
+        return
+    (state,) = connection.execute(sql.SELECT_RUN, {"id": stream_id(place.run_id)}).fetchone()
+    run = loaded(Run, place.run_id, state)
+    version, frames, *_ = connection.execute(sql.SELECT_HEAD, {"stream_id": stream_id(place.run_id)}).fetchone()
+    raise _reason(append, run, head_seq=version + frames - 1)
+
+
+def _stands(connection: sqlite3.Connection, codec: Codec, append: Append) -> bool:
+    at = {"stream_id": stream_id(append.run_id), "version": append.batch.first_seq}
+    columns = connection.execute(sql.SELECT_EVENT, at).fetchone()
+    if columns is None:
+        return False
+    row = Row._make(columns)
+    same = row.topic == OUTPUT_TOPIC and row.epoch == append.epoch
+    return same and codec.frames(append.run_id, row) == append.batch.data
+
+
+def _reason(append: Append, run: Run, head_seq: int) -> ReattachError:
+    fields = {"run_id": run.run_id, "epoch": run.epoch, "head_seq": head_seq}
+    if append.epoch != run.epoch:
+        detail = f"The worker holds epoch {append.epoch}, the run is at {run.epoch}."
+        return StaleEpoch(detail, **fields)
+    if run.status is not Status.RUNNING:
+        return RunClosed(f"The run is {run.status}.", **fields, status=run.status)
+    detail = f"The log ends at {head_seq}; this append begins at {append.batch.first_seq}."
+    return AppendConflict(detail, **fields)

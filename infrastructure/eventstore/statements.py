@@ -1,0 +1,277 @@
+"""The statements, written in SQLAlchemy Core and compiled once to SQLite's text with named parameters.
+
+They run on the driver's connection: the ORM-less execution of SQLAlchemy would still cost more than these tiny
+transactions themselves.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from .schema import (
+    PENDING,
+    RUNNING,
+    WAITING,
+    checkpoints,
+    events,
+    folds,
+    idempotency,
+    jobs,
+    messages,
+    meta,
+    parts,
+    runs,
+    sessions,
+)
+
+_DIALECT: Final = sqlite.dialect(paramstyle="named")
+
+
+def compiled(statement: sa.ClauseElement) -> str:
+    """The statement's SQL: its own constants as literals, its parameters by their names."""
+    sql = statement.compile(dialect=_DIALECT)
+    constants = {name: repr(value) for name, value in (sql.params or {}).items() if value is not None}
+    return re.sub(r":(\w+)", lambda match: constants.get(match[1], match[0]), str(sql))
+
+
+def _p(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name)
+
+
+def _upsert(table: sa.Table, *changed: str) -> str:
+    insert = sqlite.insert(table)
+    return compiled(
+        insert.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns), set_={name: insert.excluded[name] for name in changed}
+        )
+    )
+
+
+def _update(table: sa.Table, key: sa.Column[Any], *changed: str) -> str:
+    """Overwrite a projection row, if it is still at `was`."""
+    where = sa.and_(key == _p("id"), table.c.version == _p("was"))
+    return compiled(sa.update(table).where(where).values({name: _p(name) for name in changed}))
+
+
+_stream = events.c.stream_id == _p("stream_id")
+_facts = events.c.feed_id.is_not(None)
+_row = (events.c.version, events.c.frames, events.c.epoch, events.c.topic, events.c.state, events.c.checksum)
+_other = events.alias("other")
+_last_version = sa.select(sa.func.max(_other.c.version)).where(_other.c.stream_id == _p("stream_id")).scalar_subquery()
+_holder = (
+    sa.select(sa.func.max(_other.c.version))
+    .where(_other.c.stream_id == _p("stream_id"), _other.c.version <= _p("seq"))
+    .scalar_subquery()
+)
+
+# Events.
+
+INSERT_EVENT: Final = compiled(sa.insert(events))
+
+_last = events.alias("last")
+_output = ("stream_id", "version", "frames", "epoch", "topic", "state", "outline", "checksum")
+APPEND_OUTPUT: Final = compiled(
+    sa.insert(events).from_select(
+        _output,
+        sa.select(*(_p(name) for name in _output))
+        .select_from(_last.join(runs, runs.c.run_id == _last.c.stream_id))
+        .where(
+            _last.c.stream_id == _p("stream_id"),
+            _last.c.version == _last_version,
+            _last.c.version + _last.c.frames == _p("version"),
+            _last.c.epoch == _p("epoch"),
+            runs.c.status == RUNNING,
+        ),
+    )
+)
+"""The fence: it lands only at the log's end, under the run's epoch, while the run is running. All in one statement."""
+
+SELECT_HEAD: Final = compiled(
+    sa.select(events.c.version, events.c.frames, events.c.epoch, events.c.outline).where(
+        _stream, events.c.version == _last_version
+    )
+)
+SELECT_EVENT: Final = compiled(sa.select(*_row).where(_stream, events.c.version == _p("version")))
+SELECT_FACTS: Final = compiled(sa.select(*_row).where(_stream, _facts).order_by(events.c.version))
+_from_seq = sa.and_(_stream, events.c.version >= sa.func.coalesce(_holder, _p("seq")))
+SELECT_RECORDS: Final = compiled(sa.select(*_row).where(_from_seq).order_by(events.c.version))
+SELECT_RECORDS_TO: Final = compiled(
+    sa.select(*_row).where(_from_seq, events.c.version <= _p("last_seq")).order_by(events.c.version)
+)
+SELECT_HOLDER: Final = compiled(
+    sa.select(events.c.version, events.c.frames, events.c.epoch).where(_stream, events.c.version == _holder)
+)
+SELECT_NEXT_VERSION: Final = compiled(
+    sa.select(sa.func.min(events.c.version)).where(_stream, events.c.version > _p("version"))
+)
+
+
+def select_events(*, bounds: Sequence[str], desc: bool, facts: bool) -> str:
+    """A stream's events for the library: `bounds` among gt and lte; up to :limit (-1: all)."""
+    conditions = {"gt": events.c.version > _p("gt"), "lte": events.c.version <= _p("lte")}
+    where = [_stream, *(conditions[bound] for bound in bounds), *([_facts] if facts else [])]
+    order = events.c.version.desc() if desc else events.c.version
+    return compiled(sa.select(*_row).where(*where).order_by(order).limit(_p("limit")))
+
+
+def select_feed(*, bounds: Sequence[str], topics: int) -> str:
+    """The feed in its order: `bounds` among gt, gte and lte; only :topic0.. if `topics` of them are given."""
+    feed = events.c.feed_id
+    conditions = {"gt": feed > _p("gt"), "gte": feed >= _p("gte"), "lte": feed <= _p("lte")}
+    where = [_facts, *(conditions[bound] for bound in bounds)]
+    if topics:
+        where.append(events.c.topic.in_([_p(f"topic{n}") for n in range(topics)]))
+    return compiled(sa.select(feed, events.c.stream_id, *_row).where(*where).order_by(feed).limit(_p("limit")))
+
+
+SELECT_FEED_END: Final = compiled(sa.select(sa.func.max(events.c.feed_id)).where(_facts))
+ADVANCE_FEED: Final = compiled(sa.update(meta).where(meta.c.key == "feed").values(value=meta.c.value + _p("count")))
+SELECT_META: Final = compiled(sa.select(meta.c.value).where(meta.c.key == _p("key")))
+
+# Sessions, jobs, runs.
+
+INSERT_SESSION: Final = compiled(sa.insert(sessions))
+UPDATE_SESSION: Final = _update(sessions, sessions.c.session_id, "status", "version", "state")
+SELECT_SESSION: Final = compiled(sa.select(sessions.c.state).where(sessions.c.session_id == _p("id")))
+INSERT_JOB: Final = compiled(sa.insert(jobs))
+UPDATE_JOB: Final = _update(jobs, jobs.c.job_id, "status", "version", "state")
+SELECT_JOB: Final = compiled(sa.select(jobs.c.state).where(jobs.c.job_id == _p("id")))
+INSERT_RUN: Final = compiled(sa.insert(runs))
+_lease = sa.func.coalesce(runs.c.lease_until, _p("now"))  # who claims and takes no lease has one that is over
+UPDATE_RUN: Final = compiled(
+    sa.update(runs)
+    .where(runs.c.run_id == _p("id"), runs.c.version == _p("was"))
+    .values(
+        {name: _p(name) for name in ("status", "epoch", "worker", "approvals_due", "version", "state")}
+        | {"lease_until": sa.case((_p("status") == RUNNING, _lease), else_=None)}
+    )
+)
+_run_head = (
+    sa.select(_other.c.version + _other.c.frames - 1)
+    .where(_other.c.stream_id == runs.c.run_id)
+    .order_by(_other.c.version.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_view = (runs.c.run_id, runs.c.state, _run_head.label("head"), runs.c.first_seq)
+SELECT_RUN: Final = compiled(sa.select(runs.c.state).where(runs.c.run_id == _p("id")))
+SELECT_VIEW: Final = compiled(sa.select(*_view).where(runs.c.run_id == _p("id")))
+SELECT_PLACE: Final = compiled(
+    sa.select(runs.c.session_id, runs.c.turn, runs.c.attempt).where(runs.c.run_id == _p("id"))
+)
+SELECT_NEXT_RUN: Final = compiled(
+    sa.select(runs.c.run_id)
+    .where(runs.c.session_id == _p("id"), sa.tuple_(runs.c.turn, runs.c.attempt) > sa.tuple_(_p("turn"), _p("attempt")))
+    .order_by(runs.c.turn, runs.c.attempt)
+    .limit(1)
+)
+
+
+def select_runs(filters: Sequence[str], *, after: bool) -> str:
+    """A tenant's runs, newest first: `filters` among session_id, agent and status; those older than :after."""
+    where = [runs.c.tenant == _p("tenant"), *(runs.c[name] == _p(name) for name in filters)]
+    where += [runs.c.run_id < _p("after")] if after else []
+    return compiled(sa.select(*_view).where(*where).order_by(runs.c.run_id.desc()).limit(_p("limit")))
+
+
+def select_sessions(filters: Sequence[str], *, after: bool) -> str:
+    """A tenant's sessions, newest first: `filters` among status; those older than :after."""
+    where = [sessions.c.tenant == _p("tenant"), *(sessions.c[name] == _p(name) for name in filters)]
+    where += [sessions.c.session_id < _p("after")] if after else []
+    selected = sa.select(sessions.c.session_id, sessions.c.state)
+    return compiled(selected.where(*where).order_by(sessions.c.session_id.desc()).limit(_p("limit")))
+
+
+# Leases and what waits.
+
+GRANT_LEASE: Final = compiled(sa.update(runs).where(runs.c.run_id == _p("id")).values(lease_until=_p("until")))
+RENEW_LEASE: Final = compiled(
+    sa.update(runs)
+    .where(
+        runs.c.run_id == _p("id"),
+        runs.c.worker == _p("holder"),
+        runs.c.epoch == _p("held"),
+        runs.c.status == RUNNING,
+    )
+    .values(lease_until=_p("until"))
+)
+SELECT_PENDING: Final = compiled(
+    sa.select(runs.c.run_id)
+    .where(runs.c.status == PENDING, runs.c.agent == _p("agent"))
+    .order_by(runs.c.run_id)
+    .limit(_p("limit"))
+)
+SELECT_EXPIRED_LEASES: Final = compiled(
+    sa.select(runs.c.run_id)
+    .where(runs.c.status == RUNNING, runs.c.lease_until <= _p("before"))
+    .order_by(runs.c.lease_until)
+    .limit(_p("limit"))
+)
+SELECT_EXPIRED_APPROVALS: Final = compiled(
+    sa.select(runs.c.run_id)
+    .where(runs.c.status == WAITING, runs.c.approvals_due <= _p("before"))
+    .order_by(runs.c.approvals_due)
+    .limit(_p("limit"))
+)
+
+# Checkpoints, idempotency.
+
+SAVE_CHECKPOINT: Final = _upsert(checkpoints, "step", "seq", "state")
+SELECT_CHECKPOINT: Final = compiled(
+    sa.select(checkpoints.c.step, checkpoints.c.seq, checkpoints.c.state).where(checkpoints.c.run_id == _p("id"))
+)
+INSERT_ANSWER: Final = compiled(sa.insert(idempotency))
+SELECT_ANSWER: Final = compiled(
+    sa.select(idempotency.c.fingerprint, idempotency.c.payload).where(
+        idempotency.c.tenant == _p("tenant"), idempotency.c.key == _p("key")
+    )
+)
+_old = (
+    sa.select(idempotency.c.tenant, idempotency.c.key)
+    .where(idempotency.c.created_at < _p("before"))
+    .order_by(idempotency.c.created_at)
+    .limit(_p("limit"))
+)
+FORGET_ANSWERS: Final = compiled(
+    sa.delete(idempotency).where(sa.tuple_(idempotency.c.tenant, idempotency.c.key).in_(_old))
+)
+
+# Messages.
+
+_in_run = sa.and_(
+    messages.c.session_id == _p("session_id"), messages.c.turn == _p("turn"), messages.c.attempt == _p("attempt")
+)
+_voided = sa.and_(_in_run, messages.c.role != "user", messages.c.first_seq > _p("to_seq"))
+_place = (messages.c.turn, messages.c.attempt, messages.c.ordinal)
+_message = (messages.c.run_id, *_place, messages.c.message_id, messages.c.role, messages.c.status, messages.c.first_seq)
+
+SAVE_MESSAGE: Final = _upsert(messages, "status")
+INSERT_PART: Final = compiled(sa.insert(parts))
+SAVE_CARRY: Final = _upsert(folds, "carry")
+SELECT_CARRY: Final = compiled(sa.select(folds.c.carry).where(folds.c.run_id == _p("id")))
+ABANDON: Final = compiled(sa.update(messages).where(_voided).values(status="abandoned"))
+DELETE_VOIDED_PARTS: Final = compiled(
+    sa.delete(parts).where(
+        parts.c.run_id == _p("id"), parts.c.ordinal.in_(sa.select(messages.c.ordinal).where(_voided))
+    )
+)
+SELECT_RUN_MESSAGES: Final = compiled(
+    sa.select(*_message).where(_in_run, messages.c.first_seq <= _p("seq")).order_by(messages.c.ordinal)
+)
+SELECT_PARTS: Final = compiled(
+    sa.select(parts.c.ordinal, parts.c.part_index, parts.c.body)
+    .where(parts.c.run_id == _p("id"), parts.c.ordinal.between(_p("first"), _p("last")))
+    .order_by(parts.c.ordinal, parts.c.part_index, parts.c.chunk)
+)
+_in_session = messages.c.session_id == _p("session_id")
+_newest_first = [column.desc() for column in _place]
+SELECT_MESSAGES: Final = compiled(sa.select(*_message).where(_in_session).order_by(*_newest_first).limit(_p("limit")))
+SELECT_MESSAGES_BEFORE: Final = compiled(
+    sa.select(*_message)
+    .where(_in_session, sa.tuple_(*_place) < sa.tuple_(_p("turn"), _p("attempt"), _p("ordinal")))
+    .order_by(*_newest_first)
+    .limit(_p("limit"))
+)

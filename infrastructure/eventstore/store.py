@@ -1,0 +1,171 @@
+"""The store on SQLite: writes through the committer, reads in place, news to those who listen."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from ...domain.errors import StoreUnavailable
+from ...domain.identifiers import JobId, RunId, SessionId
+from ...domain.job import Job
+from ...domain.messages import Fields
+from ...domain.ports import Append, Committed, Damaged, Listener, Page, Record, RunView, Transaction
+from ...domain.session import Session
+from ...domain.snapshot import Snapshot
+from ...domain.transitions import Status
+from ..wakeups import Wakeups
+from .committer import Committer
+from .library import Library
+from .reads import Reads
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """Implements `domain.ports.Store`. Made by `open_store`; usable between `start` and `close`, on one event loop."""
+
+    def __init__(
+        self,
+        prepare: Callable[[], None],
+        committer: Committer,
+        reads: Callable[[], Reads],
+        wakeups: Callable[[Callable[[], None]], Wakeups],
+        library: Library,
+    ) -> None:
+        self._prepare = prepare
+        self._committer = committer
+        self._open_reads = reads
+        self._reads: Reads | None = None
+        self._wakeups = wakeups(self._changed)
+        self._library = library
+        self._listeners: list[Listener] = []
+        self._generation = 0
+
+    async def start(self) -> None:
+        """Create or migrate the file, and begin. Raises ConfigurationError, StoreUnavailable, RecordDamaged."""
+        self._prepare()
+        try:
+            await self._committer.start(self._tell)
+            self._reads = self._open_reads()
+            self._generation = self._reads.check()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go of the file."""
+        self._listeners.clear()
+        self._wakeups.stop()
+        await self._committer.close()
+        self._library.close()
+        if self._reads is not None:
+            self._reads.close()
+            self._reads = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Writes.
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one write transaction, durable on return."""
+        value: T = await self._committer.submit(work)
+        return value
+
+    async def append(self, append: Append) -> None:
+        """Append output, durable on return. The same append again is a no-op."""
+        await self._committer.submit(append)
+
+    # News.
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell the listener of every commit from now on; call the result to stop."""
+        self._listeners.append(listener)
+        self._wakeups.start()
+
+        def stop() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+                if not self._listeners:
+                    self._wakeups.stop()
+
+        return stop
+
+    def _tell(self, commits: Sequence[Committed]) -> None:
+        self._each(lambda listener: listener.committed(commits))
+
+    def _changed(self) -> None:
+        self._each(lambda listener: listener.changed())
+
+    def _each(self, call: Callable[[Listener], None]) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                call(listener)
+            except Exception as error:  # noqa: BLE001  - one listener's bug must not cost the others their news
+                loop = asyncio.get_running_loop()
+                loop.call_exception_handler({"message": "a listener of the store failed", "exception": error})
+
+    # Reads.
+
+    @property
+    def generation(self) -> int:
+        """+1 at each restore of the store."""
+        return self._generation
+
+    @property
+    def _read(self) -> Reads:
+        if self._reads is None:
+            raise StoreUnavailable("It is not open.")
+        return self._reads
+
+    async def run_view(self, run_id: RunId) -> RunView | None:
+        """The run as it is now."""
+        return self._read.run_view(run_id)
+
+    async def session(self, session_id: SessionId) -> Session | None:
+        """The session as it is now."""
+        return self._read.session(session_id)
+
+    async def job(self, job_id: JobId) -> Job | None:
+        """The job as it is now."""
+        return self._read.job(job_id)
+
+    async def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
+        """Runs of a tenant, newest first."""
+        return self._read.runs(tenant, filters, after, limit)
+
+    async def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
+        """Sessions of a tenant, newest first."""
+        return self._read.sessions(tenant, filters, after, limit)
+
+    async def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:
+        """The records that hold the frames after `after_seq`, in order."""
+        return self._read.read(run_id, after_seq, limit_frames)
+
+    async def epoch_at(self, run_id: RunId, seq: int) -> int | None:
+        """The epoch of the record that holds this seq, or None if there is none."""
+        return self._read.epoch_at(run_id, seq)
+
+    async def snapshot(self, run_id: RunId) -> Snapshot | None:
+        """The run's frames folded up to the last but one."""
+        return self._read.snapshot(run_id)
+
+    async def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
+        """The session's first run after this (turn, attempt)."""
+        return self._read.next_run(session_id, after_turn, after_attempt)
+
+    async def messages(
+        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
+    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
+        """The newest messages before this place, oldest first."""
+        return self._read.messages(session_id, before, limit)
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the store can be read."""
+        self._read.check()

@@ -1,0 +1,144 @@
+"""The synchronous core of group commit: a group of works becomes one transaction, a failure hurts only its own work.
+
+No thread and no event loop here: the committer runs it on a thread of its own, a simulator may run it in line.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...domain.errors import ReattachError, StoreUnavailable
+from ...domain.ports import Append, Clock, Committed
+from ..codec import Codec
+from ..sqlite import data_version, domain_error
+from .appends import Places, append_output, is_one_statement
+from .library import Library
+from .transaction import SqliteTransaction
+
+Work = Append | Callable[[SqliteTransaction], Any]
+"""Output to append, or what to do in a transaction."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one work: its value, or the error its author gets."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of a group: a result for each work, and the news of what is now durable, in log order."""
+
+    results: list[Result]
+    news: list[Committed] = field(default_factory=list[Committed])
+
+
+class Writer:
+    """Writes groups. Owns the one connection that writes; opens it again after it broke."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], library: Library, codec: Codec, clock: Clock) -> None:
+        self._connect = connect
+        self._library = library
+        self._codec = codec
+        self._clock = clock
+        self._places = Places()
+        self._connection: sqlite3.Connection | None = None
+        self._seen: int | None = None
+
+    def open(self) -> None:
+        """Open the connection now. Raises StoreUnavailable or RecordDamaged."""
+        try:
+            self._seen = data_version(self._opened())
+        except sqlite3.Error as error:
+            raise domain_error(error) from error
+
+    def close(self) -> None:
+        """Close the connection. What is not committed is undone."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def write(self, group: Sequence[Work]) -> Written:
+        """Run the group in one transaction, durable on return. Errors are results; nothing is raised.
+
+        If the transaction can't begin or commit, every author gets the error and nothing is news.
+        """
+        try:
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            written = Written([])
+            for work in group:
+                written.results.append(self._one(connection, work, written.news))
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.close()
+            return Written([Result(error=domain_error(error)) for _ in group])
+        except BaseException:
+            self.close()
+            raise
+        return written
+
+    def foreign_commits(self) -> bool:
+        """Whether another connection, of any process, has committed since the last time this was asked.
+
+        The number that SQLite keeps for this connection ignores its own commits: the answer is exact. After a
+        broken connection it is True once.
+        """
+        try:
+            version = data_version(self._opened())
+        except sqlite3.Error as error:
+            raise domain_error(error) from error
+        changed = version != self._seen
+        self._seen = version
+        return changed
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+            self._seen = None
+        return self._connection
+
+    def _one(self, connection: sqlite3.Connection, work: Work, news: list[Committed]) -> Result:
+        if isinstance(work, Append) and is_one_statement(work):
+            try:
+                return self._append(connection, work, news)
+            except ReattachError as error:
+                return Result(error=error)
+        connection.execute("SAVEPOINT work")
+        told = len(news)
+        try:
+            if isinstance(work, Append):
+                result = self._append(connection, work, news)
+            else:
+                result = self._transact(connection, work, news)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not connection.in_transaction:
+                raise  # SQLite has rolled the whole group back
+            del news[told:]
+            connection.execute("ROLLBACK TO work")
+            connection.execute("RELEASE work")
+            return Result(error=domain_error(error) if isinstance(error, sqlite3.Error) else error)
+        connection.execute("RELEASE work")
+        return result
+
+    def _append(self, connection: sqlite3.Connection, append: Append, news: list[Committed]) -> Result:
+        committed = append_output(connection, self._codec, self._places, append)
+        if committed is not None:
+            news.append(committed)
+        return Result()
+
+    def _transact(
+        self, connection: sqlite3.Connection, work: Callable[[SqliteTransaction], Any], news: list[Committed]
+    ) -> Result:
+        transaction = SqliteTransaction(connection, self._library, self._codec, self._clock.now())
+        value = work(transaction)
+        news += transaction.news
+        return Result(value)
+
+
+def unavailable(group: Sequence[Work], detail: str) -> Written:
+    """The answer to a group that was not tried."""
+    return Written([Result(error=StoreUnavailable(detail)) for _ in group])

@@ -1,0 +1,81 @@
+"""The schema's history, which Alembic applies: when an embedded database is opened, or by `reattach migrate`."""
+
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ...domain.errors import ConfigurationError, ReattachError
+from ..sqlite import connect_writer, domain_error
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD: Final = "0001"
+"""The revision this code works with. Kept here so that opening a current database does not load Alembic."""
+
+
+def migrate(path: Path) -> None:
+    """Create the file, or bring its schema to HEAD. Safe to run in several processes at once.
+
+    Raises ConfigurationError (not our file, newer than this code, can't be opened), StoreUnavailable, RecordDamaged.
+    """
+    try:
+        connection = connect_writer(path, "strict")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    try:
+        if _revision(connection, path) == HEAD:
+            return
+        # Under the write lock: of several processes that start at once, one migrates and the others find it done.
+        connection.execute("BEGIN IMMEDIATE")
+        if _revision(connection, path) != HEAD:
+            _upgrade(connection, path)
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise domain_error(error) from error
+    finally:
+        connection.close()
+
+
+def _revision(connection: sqlite3.Connection, path: Path) -> str | None:
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    if "alembic_version" not in tables:
+        if tables:
+            raise ConfigurationError(f"{path} is a database of something else: it holds the table {tables[0]!r}.")
+        return None
+    row: tuple[str] | None = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row[0] if row else None
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    import sqlalchemy as sa  # noqa: PLC0415  - loaded only when there is something to migrate
+    from alembic import command  # noqa: PLC0415  - as above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  - as above
+
+    config = configuration()
+    known = [revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()]
+    revision = _revision(connection, path)
+    if revision is not None and revision not in known:
+        detail = f"{path} was written by a newer version of Reattach (schema {revision}, this one knows {known[0]})."
+        raise ConfigurationError(f"{detail} Run that version, or restore a backup of this one.", schema=revision)
+    engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
+    with engine.connect() as bound:
+        config.attributes["connection"] = bound
+        command.upgrade(config, "head")
+        bound.commit()
+
+
+def configuration() -> "Config":
+    """Alembic's configuration, in code: these scripts, wherever the package is installed."""
+    from alembic.config import Config  # noqa: PLC0415  - as above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ReattachError:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CORRUPT):
+        return domain_error(error)
+    return ConfigurationError(f"The database {path} can't be opened: {error}.")

@@ -1,0 +1,75 @@
+"""Settings: every number of the service that an operator may change, with its unit, its default and the reason for it.
+
+Read once, at the start, from the command line and the environment (`REATTACH_<NAME>`); nothing reads the environment
+later.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..domain.errors import ConfigurationError
+
+PREFIX = "REATTACH_"
+
+Seconds = float
+
+
+class Settings(BaseModel):
+    """All settings. `tokens` are `tenant=token` or `tenant=sha256:<hex>`, separated by commas or white space."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs tokens")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    database: str = Field("sqlite:///reattach.db", description="where everything is kept")
+    durability: Literal["strict", "relaxed"] = Field(
+        "strict", description="strict: fsync before anything is visible; relaxed: a power cut may lose the last second"
+    )
+    agents: str = Field("", description="module:name of the agents to load, separated by commas")
+    worker: bool = Field(default=True, description="whether this process also runs agents")
+    concurrency: int = Field(256, ge=1, le=10_000, description="runs this process works on at once")
+    tokens: str = Field("", description="bearer tokens and their tenants; empty: tenant `default`, loopback only")
+
+    lease_s: Seconds = Field(15.0, gt=0, description="how long a worker may be silent before others take over")
+    renew_s: Seconds = Field(
+        5.0, gt=0, description="how often leases are renewed; a third of lease_s survives two misses"
+    )
+    sweep_s: Seconds = Field(5.0, gt=0, description="how often expired leases and approvals are looked for")
+    linger_s: Seconds = Field(0.0, ge=0, description="how long output waits for more before it is appended")
+    drain_grace_s: Seconds = Field(10.0, ge=0, description="how long a stopping process lets runs and streams finish")
+    approval_timeout_s: Seconds = Field(86_400.0, gt=0, description="how long an approval stays open by default")
+    idempotency_retention_s: Seconds = Field(86_400.0, gt=0, description="how long an Idempotency-Key is remembered")
+    keepalive_s: Seconds = Field(10.0, gt=0, description="longest silence on a stream; proxies cut at 30 to 60 s")
+    retry_s: Seconds = Field(1.0, ge=0.1, description="what clients are told to wait before they reconnect")
+    body_bytes_max: int = Field(1_048_576, ge=1024, description="bytes of one request body")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+def load_settings(environment: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
+    """Overrides (the command line) win over the environment, which wins over the defaults.
+
+    Raises ConfigurationError naming the setting, and for a reachable address without tokens.
+    """
+    known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    given: dict[str, Any] = {
+        name: environment[variable] for variable, name in known.items() if environment.get(variable)
+    }
+    try:
+        settings = Settings(**(given | {name: value for name, value in overrides.items() if value is not None}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise ConfigurationError(f"{PREFIX}{name.upper()}: {first['msg']}.", setting=name) from error
+    if not settings.loopback and not settings.tokens.strip():
+        detail = (
+            f"Listening on {settings.host} would let anybody in: set {PREFIX}TOKENS=tenant=token, "
+            "or listen on 127.0.0.1."
+        )
+        raise ConfigurationError(detail, setting="tokens")
+    return settings

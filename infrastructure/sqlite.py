@@ -1,0 +1,89 @@
+"""Connections to an SQLite file, and what its errors mean to the domain."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final, Literal
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from ..domain.errors import ConfigurationError, ReattachError, RecordDamaged, StoreUnavailable
+
+Durability = Literal["strict", "relaxed"]
+"""strict: every commit is synced to the disk. relaxed: a power cut may take the last ones, a crash of ours none."""
+
+BUSY_TIMEOUT_MS: Final = 5_000
+"""Milliseconds a writer waits for another process's transaction before it gives up."""
+
+READ_BUSY_TIMEOUT_MS: Final = 250
+"""Milliseconds a reader waits on the event loop; in WAL mode only the recovery after a crash ever blocks it."""
+
+JOURNAL_SIZE_LIMIT_BYTES: Final = 67_108_864
+"""Bytes of WAL file kept after a checkpoint."""
+
+CACHE_KIB: Final = 16_384
+"""KiB of page cache of each connection."""
+
+STATEMENTS_CACHED: Final = 256
+"""Prepared statements each connection keeps."""
+
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def database_path(url: str) -> Path:
+    """The file an `sqlite:///file` URL names. Raises ConfigurationError for everything else."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(_supported(url)) from error
+    if parsed.drivername != "sqlite" or parsed.query or parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError(_supported(parsed.render_as_string()))
+    return Path(parsed.database or "")
+
+
+def _supported(url: str) -> str:
+    return f"{url!r:.200} is no supported database; give sqlite:///relative.db or sqlite:////absolute/path.db."
+
+
+def connect_writer(path: Path, durability: Durability) -> sqlite3.Connection:
+    """A connection that may write. Raises sqlite3.Error."""
+    connection = _connect(path)
+    try:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # takes effect only before the first table
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'strict' else 'NORMAL'}")
+        connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT_BYTES}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can't write, for statements that run on the event loop. Raises sqlite3.Error."""
+    connection = _connect(path)
+    connection.execute(f"PRAGMA busy_timeout={READ_BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED
+    )
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    return connection
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """A number that changes whenever another connection, of any process, has committed; own commits leave it."""
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+def domain_error(error: sqlite3.Error) -> ReattachError:
+    """What an error of the driver means: a damaged file, or a store that does not answer."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        return RecordDamaged(f"The database file is damaged: {error}.")
+    return StoreUnavailable(f"The database did not do it: {error}.")
