@@ -1,0 +1,1 @@
+"""The ways in and out: HTTP, the command line, workers, agents and foreign protocols."""

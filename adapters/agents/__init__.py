@@ -1,0 +1,1 @@
+"""Agents that a worker can run, the demo first."""

@@ -1,0 +1,48 @@
+"""All commands, and what happens when one of them can't do its work."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+
+from ...domain.errors import ReattachError
+from ..client import Unreachable
+from . import deciding, running, serving
+from .exits import Exit, UsageError, exit_of
+from .options import DEFAULT_URL
+from .terminal import Terminal
+
+_DESCRIPTION = "Agent runs that survive every disconnect."
+_EPILOG = (
+    "Client commands talk to --url, else $REATTACH_URL, else "
+    f"{DEFAULT_URL}, with the bearer token in $REATTACH_TOKEN. "
+    "Exit codes: 0 completed, 1 failed, 2 usage, 3 cancelled, 4 server unreachable or refusing, 130 Ctrl-C."
+)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Parse, run, and say what went wrong. Raises KeyboardInterrupt and BrokenPipeError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a character the terminal lacks is no reason to stop
+    options = _parser().parse_args(arguments)
+    terminal = Terminal.standard()
+    try:
+        code: int = options.command(options, terminal)
+    except UsageError as error:
+        terminal.error(str(error))
+        return Exit.USAGE
+    except ReattachError as error:
+        terminal.error(error.detail)
+        if isinstance(error, Unreachable):
+            terminal.note("A server on this machine is started with: reattach serve")
+        return exit_of(error)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reattach", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in (serving, running, deciding):
+        group.add(commands)
+    return parser

@@ -1,0 +1,33 @@
+"""Options that several commands share, and the client they describe."""
+
+import argparse
+import os
+import shlex
+from typing import Final, TypeAlias
+
+from ..client import Client
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+"""Where `reattach serve` listens unless told otherwise."""
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  - argparse has no public name for it
+
+
+def add_client_options(parser: argparse.ArgumentParser) -> None:
+    """--url and --json, as every command that talks to a server has them."""
+    parser.add_argument(
+        "--url", default=os.environ.get("REATTACH_URL") or DEFAULT_URL, help="the server's URL (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON for a script to read, one object per line")
+
+
+def connect(options: argparse.Namespace) -> Client:
+    """The client these options describe, with the token of the environment. Raises Invalid."""
+    return Client(options.url, os.environ.get("REATTACH_TOKEN") or None)
+
+
+def command_line(options: argparse.Namespace, *words: str) -> str:
+    """A command to copy into another terminal, which reaches the same server from there."""
+    url = () if options.url == DEFAULT_URL else ("--url", options.url)
+    return shlex.join(("reattach", *words, *url))
+

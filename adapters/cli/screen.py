@@ -1,0 +1,224 @@
+"""What a run looks like while it happens: each frame becomes text, a line, or nothing."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from pydantic_core import to_json
+
+from ...domain.frames import TERMINAL_TYPES
+from ..client import Frame, Interruption
+from .terminal import Terminal, shortened
+
+ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "completed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "cancelled": ("■", "yellow"),
+}
+_STAMP_CHARS: Final = len("2026-11-21 10:40:00")
+
+
+class Display(Protocol):
+    """What the frames of a stream are shown on."""
+
+    def show(self, frame: Frame) -> None:
+        """Show one frame."""
+        ...
+
+    def interrupted(self, interruption: Interruption) -> None:
+        """The stream broke and will be resumed."""
+        ...
+
+
+class JsonLines:
+    """For scripts: one frame a line on stdout, with its cursor as `id`."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def show(self, frame: Frame) -> None:
+        """One line."""
+        self._terminal.result(to_json({**frame.data, "id": frame.id}).decode())
+
+    def interrupted(self, interruption: Interruption) -> None:
+        """Say so, once."""
+        note_interruption(self._terminal, interruption)
+
+
+class Screen:
+    """For people. `ask` says how to decide approvals: it gets the run's id and the approvals to call for.
+
+    `history` are the approvals that were asked for and decided before we came, so that nobody is called for nothing.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        ask: Callable[[str, list[Mapping[str, Any]]], None],
+        *,
+        is_history: Callable[[Frame], bool] = lambda _: False,
+    ) -> None:
+        self._terminal = terminal
+        self._ask = ask
+        self._is_history = is_history
+        self._approvals: list[Mapping[str, Any]] = []
+        self._tools: dict[str, str] = {}
+        self._run_id = ""
+        self._began: str | None = None
+
+    def interrupted(self, interruption: Interruption) -> None:
+        """Say so, once."""
+        note_interruption(self._terminal, interruption)
+
+    def show(self, frame: Frame) -> None:
+        """Frames of unknown types are for programs that know them."""
+        data, terminal = frame.data, self._terminal
+        match frame.type:
+            case "text.delta":
+                terminal.answer(data["text"])
+            case "text.end":
+                terminal.end_answer()
+            case "reasoning.delta":
+                terminal.aside(data["text"])
+            case "tool.call.ready":
+                self._tools[data["tool_call_id"]] = data["name"]
+                terminal.note(f"→ {data['name']} {compact(data['arguments'])}", "dim")
+            case "tool.result":
+                self._show_result(data)
+            case "data":
+                terminal.note(f"· {data['name']}: {compact(data['value'])}", "dim")
+            case "source":
+                terminal.note(f"· source: {data.get('title') or ''} {data['url']}".replace("  ", " "), "dim")
+            case "file":
+                terminal.note(f"· file: {data['name']} ({data['media_type']}) {data['url']}", "dim")
+            case kind if kind.startswith(("run.", "approval.")):
+                self._show_fact(frame)
+            case "step.reset":
+                terminal.note("The worker was lost; what follows replaces its unfinished step.", "dim")
+            case kind if kind.startswith("stream."):
+                self._show_exception(frame)
+            case "session.superseded" | "session.warning":
+                terminal.note(f"{frame.type}: {compact(data)}", "yellow")
+            case _:
+                pass
+
+    def _show_result(self, data: Mapping[str, Any]) -> None:
+        name = self._tools.get(data["tool_call_id"], "tool")
+        if data.get("error") is not None:
+            self._terminal.note(f"✗ {name}: {shortened(data['error'])}", "red")
+        elif data.get("omitted"):
+            self._terminal.note(f"← {name} (output not shown)", "dim")
+        else:
+            self._terminal.note(f"← {name} {compact(data.get('output'))}", "dim")
+
+    def _show_fact(self, frame: Frame) -> None:
+        data, terminal = frame.data, self._terminal
+        match frame.type:
+            case "run.created":
+                self._begin(data)
+            case "approval.requested":
+                if self._is_history(frame):
+                    terminal.note(f"? asked for approval {data['approval_id']}: {call(data)}", "dim")
+                else:
+                    self._approvals.append(data)
+            case "approval.decided":
+                self._approvals = [a for a in self._approvals if a["approval_id"] != data["approval_id"]]
+                reason = f" ({shortened(data['reason'])})" if data["reason"] else ""
+                verb = "approved" if data["outcome"] == "approve" else "denied"
+                terminal.note(f"{data['approval_id']} was {verb} by {data['by']}{reason}", "dim")
+            case "run.suspended":
+                if self._approvals:
+                    self._ask(self._run_id or data["run_id"], self._approvals)
+                    self._approvals = []
+            case "run.released":
+                terminal.note("The worker hands the run on.", "dim")
+            case kind if kind in TERMINAL_TYPES:
+                self._end(kind.partition(".")[2], data)
+            case _:
+                pass
+
+    def _begin(self, data: Mapping[str, Any]) -> None:
+        self._run_id, self._began = data["run_id"], data["at"]
+        self._terminal.note(f"{data['run_id']} · {data['agent']} · turn {data['turn']} of {data['session_id']}", "dim")
+        if data["prompt"]:
+            self._terminal.note(f"> {data['prompt']}", "dim")
+
+    def _end(self, status: str, data: Mapping[str, Any]) -> None:
+        took = duration(self._began, data["at"])
+        self._terminal.end_answer()
+        self._terminal.note(*ending(status, data["run_id"], data, took))
+        self._tools.clear()
+        self._approvals = []
+
+    def _show_exception(self, frame: Frame) -> None:
+        data, terminal = frame.data, self._terminal
+        match frame.type:
+            case "stream.reset":
+                terminal.note(f"The place in the stream was lost ({data['reason']}); here is what there is now.", "yellow")
+            case "stream.snapshot":
+                self._show_snapshot(data["state"])
+            case "stream.error":
+                seqs = f"{data['first_seq']} to {data['last_seq']}"
+                terminal.note(f"The server can't read the frames {seqs} ({data['code']}).", "red")
+            case _:
+                pass
+
+    def _show_snapshot(self, state: Mapping[str, Any]) -> None:
+        self._run_id = state["run"].get("run_id", self._run_id)
+        self._approvals = list(state["pending_approvals"])
+        for message in state["messages"]:
+            if message["status"] == "abandoned":
+                continue
+            for part in message["parts"]:
+                if message["role"] == "user":
+                    self._terminal.note(f"> {part['text']}", "dim")
+                elif part["kind"] == "text":
+                    self._terminal.answer(part["text"])
+                    if part.get("state") != "open":
+                        self._terminal.end_answer()
+                elif part["kind"] == "tool" and "arguments" in part:
+                    self._tools[part["tool_call_id"]] = part["name"]
+                    self._terminal.note(f"→ {part['name']} {compact(part['arguments'])}", "dim")
+                elif part["kind"] == "tool_result":
+                    self._show_result(part)
+
+
+def note_interruption(terminal: Terminal, interruption: Interruption) -> None:
+    """One line for a break, however often coming back fails."""
+    if interruption.count == 1:
+        terminal.note(f"… {interruption.why}; coming back, nothing is lost", "dim")
+
+
+def ending(status: str, run_id: str, data: Mapping[str, Any], took: str = "") -> tuple[str, str]:
+    """The status line of a run that ended, and its style. `data` is its terminal frame, or the run itself."""
+    mark, style = ENDINGS.get(status, ("·", "plain"))
+    error = data.get("error") or {}
+    why = {
+        "completed": data.get("stop_reason"),
+        "failed": f"{error.get('type')}: {shortened(str(error.get('message')))}",
+        "cancelled": data.get("reason"),
+    }.get(status)
+    return " · ".join(piece for piece in (f"{mark} {status}", why, took, run_id) if piece), style
+
+
+def call(approval: Mapping[str, Any]) -> str:
+    """The tool call an approval is about."""
+    return f"{approval['tool']} {compact(approval['arguments'])}"
+
+
+def compact(value: object) -> str:
+    """JSON on one short line."""
+    return shortened(to_json(value, fallback=str).decode())
+
+
+def until(stamp: str) -> str:
+    """`2026-11-21T10:40:00.123Z` as a person reads it."""
+    return f"{stamp.replace('T', ' ')[:_STAMP_CHARS]} UTC"
+
+
+def duration(began: str | None, ended: str) -> str:
+    """How long it took, or nothing if the beginning was not seen."""
+    if began is None:
+        return ""
+    seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

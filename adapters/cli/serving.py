@@ -1,0 +1,68 @@
+"""`reattach serve` and `reattach config`."""
+
+import argparse
+import re
+import sys
+from typing import Any, Final
+
+from pydantic_core import to_json
+
+from .exits import Exit
+from .options import Commands
+from .terminal import Terminal
+
+_PASSWORD: Final = re.compile(r"(?<=://)([^:/@]*):[^@/]*@")
+_HIDDEN: Final = "(hidden)"
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    serve = commands.add_parser("serve", help="serve the API, and run agents", allow_abbrev=False)
+    _add_settings(serve)
+    serve.set_defaults(command=_serve)
+    config = commands.add_parser("config", help="print the settings as they are in effect here", allow_abbrev=False)
+    _add_settings(config)
+    config.add_argument("--json", action="store_true", help="print one JSON object")
+    config.set_defaults(command=_config)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8000)")
+    parser.add_argument("--database", metavar="URL", help="where everything is kept (default: sqlite:///reattach.db)")
+    parser.add_argument("--agents", metavar="MODULE:NAME", help="the agents to load (default: the demo agents)")
+    parser.add_argument("--no-worker", action="store_true", help="serve only; runs wait for other processes' workers")
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("host", "port", "database", "agents")
+    return {name: getattr(options, name) for name in names} | {"worker": False if options.no_worker else None}
+
+
+def _serve(options: argparse.Namespace, _: Terminal) -> int:
+    from ..composition import load_settings, run, serve  # noqa: PLC0415  - the server's modules, for the server alone
+
+    settings = load_settings(**_overrides(options))
+    run(serve(settings, announce=lambda line: print(line, flush=True)))
+    return Exit.COMPLETED
+
+
+def _config(options: argparse.Namespace, _: Terminal) -> int:
+    from ..composition import load_settings  # noqa: PLC0415  - as above
+
+    settings = load_settings(**_overrides(options))
+    values = {name: _shown(name, value) for name, value in settings.model_dump(mode="json").items()}
+    if options.json:
+        sys.stdout.write(to_json(values).decode() + "\n")
+        return Exit.COMPLETED
+    for name, value in values.items():
+        about = type(settings).model_fields[name].description or ""
+        print(f"REATTACH_{name.upper()}={value}".ljust(48), f"# {about}" if about else "")
+    return Exit.COMPLETED
+
+
+def _shown(name: str, value: object) -> object:
+    """A setting as it may be printed: tokens not at all, a database's URL without its password."""
+    if name == "tokens":
+        return _HIDDEN if value else ""
+    return _PASSWORD.sub(rf"\1:{_HIDDEN}@", value) if isinstance(value, str) else value

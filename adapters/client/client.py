@@ -1,0 +1,245 @@
+"""The client: start runs, decide and cancel, and follow streams that come back by themselves.
+
+    async with Client("http://127.0.0.1:8000") as client:
+        run = await client.start_run("demo", "Hello")
+        async for frame in client.follow(run.run_id):
+            print(frame.type, frame.data)
+
+Every request may be sent again after a lost connection: what creates carries an Idempotency-Key, and a repeated
+decision or cancel is answered with the actual state.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import quote
+
+import httpx
+from pydantic import JsonValue
+
+from ...domain.errors import Invalid
+from ...domain.ports import Ids
+from .follow import Follower, Interrupted
+from .frame import Frame
+from .patience import Patience
+from .position import Position
+from .requests import Fields, Requests, visible
+from .resources import Agent, Page, Run, Session
+
+CONNECTIONS_MAX: Final = 1000
+"""Connections of one client; every followed stream holds one."""
+
+
+class Client:
+    """A client of one server, for one tenant. Close it, or use it as `async with`.
+
+    Methods raise the domain's own errors for what the server refuses (NotFound, SessionBusy, DecisionConflict, ...),
+    Unreachable if no answer comes within `patience`, UnexpectedAnswer if something else than Reattach answers.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        ids: Ids | None = None,
+        patience: Patience | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`url` is the server's root. `ids` (None: the machine's) give Idempotency-Keys and jitter; `transport` is
+        httpx's, for what does not go over a socket. Raises Invalid for a URL or token that can't work.
+        """
+        self.url = _checked_url(url)
+        self._ids = _system_ids() if ids is None else ids
+        self._patience = patience or Patience()
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {visible('token', token)}"} if token else {},
+            timeout=httpx.Timeout(self._patience.answer_s, connect=self._patience.connect_s),
+            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+            transport=transport,
+        )
+        self._requests = Requests(self._http, self._ids, self._patience)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections. Runs go on."""
+        await self._http.aclose()
+
+    # Start.
+
+    async def create_session(self, metadata: Fields | None = None, *, idempotency_key: str | None = None) -> Session:
+        """A new session."""
+        key = idempotency_key or self._requests.new_key()
+        return await self._requests.ask(Session, "POST", "v1/sessions", {"metadata": dict(metadata or {})}, key=key)
+
+    async def start_run(
+        self,
+        agent: str,
+        input: JsonValue = None,  # noqa: A002  - the wire's word
+        session_id: str | None = None,
+        *,
+        request_config: Fields | None = None,
+        on_busy: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Start a turn of the session, of a new one if none is given. The answer does not wait for the agent.
+
+        The same `idempotency_key` starts the run once, however often it is sent; without one each call is a new run,
+        started once even if its connection breaks. Raises UnknownAgent, Invalid, SessionBusy, SessionFinalized,
+        NotFound, IdempotencyMismatch.
+        """
+        key = idempotency_key or self._requests.new_key()
+        if session_id is None:
+            session_id = (await self.create_session(idempotency_key=f"{key}-session")).session_id
+        body: dict[str, JsonValue] = {"agent": agent, "input": input}
+        if request_config is not None:
+            body["request_config"] = dict(request_config)
+        if on_busy is not None:
+            body["on_busy"] = on_busy
+        return await self._requests.ask(Run, "POST", f"v1/sessions/{_segment(session_id)}/runs", body, key=key)
+
+    # Follow.
+
+    def follow(
+        self,
+        run_id: str,
+        after: str | int | None = None,
+        *,
+        snapshot: bool = False,
+        interrupted: Interrupted | None = None,
+    ) -> AsyncGenerator[Frame, None]:
+        """The run's frames up to its terminal one, each once and in order, over every disconnect.
+
+        `after` is a frame's `id` (or a bare seq): where to go on; None is the start. `snapshot` begins with a
+        stream.snapshot instead of the past. After a stream.reset, replace what you hold by the snapshot that follows.
+        `interrupted` is told of each break. Raises Unreachable, StreamSpliced, UnexpectedAnswer, NotFound,
+        InvalidCursor.
+        """
+        return self._follow(f"v1/runs/{_segment(run_id)}/events", Position(run_id, after), snapshot, interrupted)
+
+    def follow_session(
+        self,
+        session_id: str,
+        after: str | None = None,
+        *,
+        snapshot: bool = False,
+        interrupted: Interrupted | None = None,
+    ) -> AsyncGenerator[Frame, None]:
+        """The frames of all the session's runs, in order; it goes on between turns until you stop it.
+
+        As `follow`; `after` is any frame's `id`, and the run of a frame is the part of its `id` before the first dot.
+        """
+        path = f"v1/sessions/{_segment(session_id)}/events"
+        return self._follow(path, Position(None, after), snapshot, interrupted)
+
+    # Decide, and cancel.
+
+    async def decide(self, run_id: str, decisions: Sequence[Fields]) -> Run:
+        """Record decisions `{approval_id, outcome: approve|deny, reason?, arguments?}`, all or none; the run by then.
+
+        The same decision again is no error. Raises NotFound, UnknownApproval, Invalid, and DecisionConflict if one
+        was decided otherwise before.
+        """
+        body: dict[str, JsonValue] = {"decisions": [dict(decision) for decision in decisions]}
+        return await self._requests.ask(Run, "POST", f"v1/runs/{_segment(run_id)}/decisions", body)
+
+    async def approve(
+        self, run_id: str, approval_id: str, *, arguments: JsonValue = None, reason: str | None = None
+    ) -> Run:
+        """Let the call run, with `arguments` in place of the agent's if given. As `decide`."""
+        return await self.decide(run_id, [_decision(approval_id, "approve", reason=reason, arguments=arguments)])
+
+    async def deny(self, run_id: str, approval_id: str, *, reason: str | None = None) -> Run:
+        """Refuse the call; the agent is told the reason. As `decide`."""
+        return await self.decide(run_id, [_decision(approval_id, "deny", reason=reason)])
+
+    async def cancel(self, run_id: str, reason: str | None = None) -> Run:
+        """End the run now. A run that has ended already is answered as it is: look at its `status`."""
+        body: dict[str, JsonValue] = {"reason": reason} if reason is not None else {}
+        return await self._requests.ask(Run, "POST", f"v1/runs/{_segment(run_id)}/cancel", body)
+
+    # Read.
+
+    async def run(self, run_id: str) -> Run:
+        """A run as it is now. Raises NotFound."""
+        return await self._requests.ask(Run, "GET", f"v1/runs/{_segment(run_id)}")
+
+    async def session(self, session_id: str) -> Session:
+        """A session as it is now. Raises NotFound."""
+        return await self._requests.ask(Session, "GET", f"v1/sessions/{_segment(session_id)}")
+
+    async def runs(
+        self,
+        *,
+        session_id: str | None = None,
+        agent: str | None = None,
+        status: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Page[Run]:
+        """A page of runs, newest first."""
+        query = {"session_id": session_id, "agent": agent, "status": status, "cursor": cursor, "limit": limit}
+        return await self._requests.ask(Page[Run], "GET", "v1/runs", query=query)
+
+    async def sessions(
+        self, *, status: str | None = None, cursor: str | None = None, limit: int | None = None
+    ) -> Page[Session]:
+        """A page of sessions, newest first."""
+        query = {"status": status, "cursor": cursor, "limit": limit}
+        return await self._requests.ask(Page[Session], "GET", "v1/sessions", query=query)
+
+    async def agents(self) -> Sequence[Agent]:
+        """The agents that can be asked for here."""
+        return (await self._requests.ask(Page[Agent], "GET", "v1/agents")).items
+
+    def _follow(
+        self, path: str, position: Position, snapshot: bool, interrupted: Interrupted | None
+    ) -> AsyncGenerator[Frame, None]:
+        if position.cursor is not None:
+            visible("after", position.cursor)
+        return Follower(
+            self._http,
+            path,
+            position,
+            patience=self._patience,
+            ids=self._ids,
+            hides_frames=self._hides_frames,
+            interrupted=interrupted,
+            snapshot=snapshot,
+        ).frames()
+
+    async def _hides_frames(self, run_id: str) -> bool:
+        return (await self.run(run_id)).hides_frames
+
+
+def _system_ids() -> Ids:
+    from ..composition import system_ids  # noqa: PLC0415  - it brings the server, which a client with ids does not need
+
+    return system_ids()
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise Invalid(f"{url!r} is no URL: {error}.", field="url") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise Invalid(f"{url!r} is no server's URL; one looks like http://127.0.0.1:8000.", field="url")
+    return str(parsed).rstrip("/")
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _decision(approval_id: str, outcome: str, *, reason: str | None, arguments: JsonValue = None) -> Fields:
+    fields = {"approval_id": approval_id, "outcome": outcome, "reason": reason, "arguments": arguments}
+    return {name: value for name, value in fields.items() if value is not None}

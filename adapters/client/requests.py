@@ -1,0 +1,93 @@
+"""Requests and their answers: sent again while trouble passes, and each answer read into the type that is expected."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from ...domain.errors import Invalid
+from ...domain.ports import Ids
+from .errors import UnexpectedAnswer, Unreachable, is_passing, refusal
+from .patience import Patience
+
+R = TypeVar("R", bound=BaseModel)
+Fields = Mapping[str, JsonValue]
+
+
+class Requests:
+    """One server's requests. All may be repeated: what creates has a key, and the rest says the actual state."""
+
+    def __init__(self, http: httpx.AsyncClient, ids: Ids, patience: Patience) -> None:
+        self._http = http
+        self._ids = ids
+        self._patience = patience
+
+    def new_key(self) -> str:
+        """An Idempotency-Key nobody has used."""
+        return str(self._ids.uuid())
+
+    async def ask(
+        self,
+        answer: type[R],
+        method: str,
+        path: str,
+        body: Fields | None = None,
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        key: str | None = None,
+    ) -> R:
+        """Send a request and read its answer. Raises the server's refusal, Unreachable or UnexpectedAnswer."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if key is not None:
+            headers["Idempotency-Key"] = visible("idempotency_key", key)
+        request = self._http.build_request(
+            method,
+            path,
+            params={name: value for name, value in (query or {}).items() if value is not None},
+            content=_encoded(body) if body is not None else None,
+            headers=headers,
+        )
+        response = await self._send(request)
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError as error:
+            detail = f"{request.url} answered {response.status_code} with something else than expected."
+            raise UnexpectedAnswer(detail, status=response.status_code) from error
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send until there is an answer that stands, at most `attempts_max` times."""
+        failures = 0
+        while True:
+            error: Exception
+            try:
+                response = await self._http.send(request)
+                if response.is_success:
+                    return response
+                error = refusal(response)
+                passing = is_passing(response.status_code)
+            except httpx.RequestError as broken:
+                why = str(broken) or type(broken).__name__
+                error = Unreachable(f"No answer from {self._http.base_url} ({why}).", url=str(self._http.base_url))
+                error.__cause__ = broken
+                passing = True
+            failures += 1
+            if not passing or failures >= self._patience.attempts_max:
+                raise error
+            await asyncio.sleep(self._patience.wait_s(failures - 1, self._ids))
+
+
+def visible(field: str, text: str) -> str:
+    """Header values are visible ASCII; anything else would be refused on the way, or worse, not be. Raises Invalid."""
+    if not text or not all("!" <= character <= "~" for character in text):
+        raise Invalid(f"{field} must be visible ASCII without spaces.", field=field)
+    return text
+
+
+def _encoded(body: Fields) -> bytes:
+    try:
+        return to_json(body)
+    except PydanticSerializationError as error:
+        raise Invalid(f"The request can't be written as JSON: {error}.") from error

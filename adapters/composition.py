@@ -1,0 +1,204 @@
+"""The composition root: the one place where ports meet their implementations."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ..domain.application import Application, Limits
+from ..domain.identifiers import RUN_PREFIX, identifier
+from ..domain.ports import Clock, Ids, Store
+from ..infrastructure.clock import SystemClock, UuidV7
+from ..infrastructure.eventstore import open_store
+from ..infrastructure.settings import Settings
+from ..infrastructure.settings import load_settings as _load_settings
+from .agents.loading import load_agents
+from .http.app import create_app
+from .http.auth import Tokens
+from .http.body import HttpLimits
+from .http.broadcaster import Broadcaster, StreamTimes
+from .http.stream import RunEvents, SessionEvents
+from .worker import Worker, WorkerTimes
+
+DEFAULT_AGENTS: Final = "reattach.adapters.agents.demo:agents"
+"""Loaded when no agents are named: what a first user meets."""
+
+STREAMS_CLOSE_S: Final = 1.0
+"""Seconds connections get to close after they were told to."""
+
+T = TypeVar("T")
+
+_log = logging.getLogger("reattach")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process: these overrides, then the environment, then the defaults."""
+    return _load_settings(os.environ, overrides)
+
+
+def system_clock() -> Clock:
+    """The machine's clock."""
+    return SystemClock()
+
+
+def system_ids() -> Ids:
+    """New identifiers from the machine's randomness."""
+    return UuidV7(SystemClock())
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process of Reattach, put together: what it serves and what it runs."""
+
+    store: Store
+    application: Application
+    broadcaster: Broadcaster
+    worker: Worker | None
+    app: ASGIApp
+
+    def start(self) -> None:
+        """Begin to stream and to work."""
+        self.broadcaster.start()
+        if self.worker is not None:
+            self.worker.start()
+
+    async def drain(self, grace_s: float) -> None:
+        """Ask readers to reconnect elsewhere, let runs finish or hand them back."""
+        self.broadcaster.drain()
+        if self.worker is not None:
+            await self.worker.drain(grace_s)
+
+    def stop(self) -> None:
+        """The end; nothing is streamed any more."""
+        self.broadcaster.stop()
+
+
+def compose(store: Store, settings: Settings, clock: Clock, ids: Ids) -> Service:
+    """A service over an open store."""
+    agents = load_agents(settings.agents or DEFAULT_AGENTS)
+    limits = Limits(
+        lease_s=settings.lease_s,
+        approval_timeout_s=settings.approval_timeout_s,
+        idempotency_retention_s=settings.idempotency_retention_s,
+    )
+    application = Application(store, ids, agents, limits)
+    times = StreamTimes(keepalive_s=settings.keepalive_s, retry_s=settings.retry_s)
+    broadcaster = Broadcaster(store, clock, times)
+    run_events = RunEvents(application, broadcaster)
+    app = create_app(
+        application,
+        tokens=Tokens.parse(settings.tokens),
+        run_events=run_events,
+        session_events=SessionEvents(application, broadcaster),
+        start_stream=run_events.stream,
+        draining=lambda: broadcaster.draining,
+        limits=HttpLimits(body_bytes_max=settings.body_bytes_max),
+    )
+    worker = Worker(application, _worker_name(ids), agents, _worker_times(settings)) if settings.worker else None
+    return Service(store, application, broadcaster, worker, app)
+
+
+def _worker_name(ids: Ids) -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{identifier(RUN_PREFIX, ids.uuid())[-6:]}"
+
+
+def _worker_times(settings: Settings) -> WorkerTimes:
+    return WorkerTimes(
+        renew_s=settings.renew_s,
+        sweep_s=settings.sweep_s,
+        linger_s=settings.linger_s,
+        concurrency=settings.concurrency,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Service]:
+    """A started service; drained and closed at the end."""
+    clock = system_clock()
+    async with open_store(settings.database, clock, durability=settings.durability) as store:
+        service = compose(store, settings, clock, system_ids())
+        service.start()
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own idea of signals (a drain comes first), which says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: streams are told to reconnect, runs finish or are handed back."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as service:
+        server = _Server(_uvicorn_config(service.app, settings))
+        serving = loop.create_task(server.serve())
+        stopping = loop.create_task(stop.wait())
+        listening = loop.create_task(server.listening.wait())
+        try:
+            await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+            if server.started:
+                announce(_greeting(server, service, settings))
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            _log.info("draining")
+            await service.drain(settings.drain_grace_s)
+        finally:
+            stopping.cancel()
+            listening.cancel()
+            server.should_exit = True
+            await serving
+
+
+def _greeting(server: _Server, service: Service, settings: Settings) -> str:
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    agents = ", ".join(service.application.agents)
+    return f"Reattach listens on http://{host}:{port} (agents: {agents}; database: {settings.database})"
+
+
+def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=int(STREAMS_CLOSE_S),
+        backlog=2048,
+    )
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run the process's main coroutine on the fastest loop that is installed."""
+    try:
+        import uvloop  # noqa: PLC0415  - optional where it does not build
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

@@ -1,0 +1,1 @@
+"""The HTTP surface: JSON routes and the event streams."""

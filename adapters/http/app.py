@@ -1,0 +1,87 @@
+"""The HTTP application: every operation of the service in one table."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.routing import Router
+from starlette.types import ASGIApp
+
+from ...domain.application import Application
+from .auth import Audience, Tokens
+from .body import Bodies, HttpLimits
+from .index import Index
+from .routes import Door, Endpoint, Operation, routes, unknown_path
+from .runs import Runs, StartStream
+from .sessions import Sessions
+from .work import Work
+
+PUBLIC, WORKER = Audience.PUBLIC, Audience.WORKER
+
+
+def create_app(
+    application: Application,
+    *,
+    run_events: ASGIApp,
+    session_events: ASGIApp,
+    start_stream: StartStream,
+    tokens: Tokens,
+    draining: Callable[[], bool],
+    limits: HttpLimits,
+) -> Router:
+    """The service as one ASGI application.
+
+    `run_events` and `session_events` answer the event streams: they find the path's id in `scope["path_params"]` and
+    who asks in `scope["tenant"]`, and may raise a ReattachError before they send anything. `draining` says whether
+    this process is about to stop and should start nothing more.
+    """
+    bodies = Bodies(limits)
+    table = operations(
+        Index(application, draining),
+        Sessions(application, bodies),
+        Runs(application, bodies, start_stream),
+        Work(application, bodies),
+        run_events=_streamed(run_events),
+        session_events=_streamed(session_events),
+    )
+    # No redirects: a browser's EventSource would go on with the URL it was sent to.
+    return Router(routes(Door(tokens, draining), table), redirect_slashes=False, default=unknown_path)
+
+
+def operations(
+    index: Index, sessions: Sessions, runs: Runs, work: Work, *, run_events: Endpoint, session_events: Endpoint
+) -> tuple[Operation, ...]:
+    """The table. Operations of one path stand together; what is asked for most stands first."""
+    return (
+        Operation("GET", "/healthz", index.alive, PUBLIC),
+        Operation("GET", "/v1/runs/{run_id}/events", run_events, stream=True),
+        Operation("POST", "/v1/runs/{run_id}/output", work.output, WORKER),
+        Operation("GET", "/v1/sessions/{session_id}/events", session_events, stream=True),
+        Operation("POST", "/v1/sessions/{session_id}/runs", runs.start, starts_work=True),
+        Operation("GET", "/v1/runs/{run_id}", runs.get),
+        Operation("GET", "/v1/sessions/{session_id}", sessions.get),
+        Operation("GET", "/v1/sessions/{session_id}/messages", sessions.messages),
+        Operation("POST", "/v1/sessions", sessions.create),
+        Operation("GET", "/v1/sessions", sessions.browse),
+        Operation("GET", "/v1/runs", runs.browse),
+        Operation("POST", "/v1/runs/{run_id}/cancel", runs.cancel),
+        Operation("POST", "/v1/runs/{run_id}/decisions", runs.decide),
+        Operation("POST", "/v1/work/claim", work.claim, WORKER, starts_work=True),
+        Operation("POST", "/v1/runs/{run_id}/renew", work.renew, WORKER),
+        Operation("POST", "/v1/runs/{run_id}/suspend", work.suspend, WORKER),
+        Operation("POST", "/v1/runs/{run_id}/complete", work.complete, WORKER),
+        Operation("POST", "/v1/runs/{run_id}/fail", work.fail, WORKER),
+        Operation("POST", "/v1/runs/{run_id}/release", work.release, WORKER),
+        Operation("GET", "/v1/agents", index.agents),
+        Operation("GET", "/readyz", index.ready, PUBLIC),
+        Operation("GET", "/", index.front_page, PUBLIC),
+    )
+
+
+def _streamed(stream: ASGIApp) -> Callable[[Request], Awaitable[ASGIApp]]:
+    async def endpoint(_: Request) -> ASGIApp:
+        return stream
+
+    return endpoint
+
+
+__all__ = ["HttpLimits", "create_app", "operations"]

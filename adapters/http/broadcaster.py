@@ -1,0 +1,279 @@
+"""The broadcaster: one per process, it takes news of commits to every reader of the watched runs.
+
+It wakes once per commit, never per frame, serves readers in slices so that the append path keeps its share of the
+loop, and holds nothing per reader but a place.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from ...domain.identifiers import RunId, SessionId
+from ...domain.ports import Clock, Committed, Record, Store
+from . import sse
+from .feed import Feed
+from .reader import Reader
+
+SLICE_S: Final = 0.002
+"""Seconds the fan-out keeps the loop before others get their turn."""
+
+SLICE_READERS: Final = 32
+"""Readers served between two looks at the clock."""
+
+REFILL_FRAMES: Final = 1024
+"""Frames read at once when a feed has to be re-read from the store."""
+
+STALLED_TICKS_MAX: Final = 6
+"""Keepalive ticks (half an interval each) a socket may take nothing before the connection is given up."""
+
+
+class StreamTimes(BaseModel):
+    """The times of event streams, in seconds; `retry_s` is what clients are told to wait before they reconnect."""
+
+    model_config = ConfigDict(frozen=True)
+    keepalive_s: float = 10.0
+    retry_s: float = 1.0
+
+    @property
+    def retry_ms(self) -> int:
+        """As the wire wants it."""
+        return int(self.retry_s * 1000)
+
+
+class Broadcaster:
+    """The feeds of this process, and the session streams that wait for a next turn."""
+
+    def __init__(self, store: Store, clock: Clock, times: StreamTimes) -> None:
+        self.store = store
+        self.times = times
+        self.draining = False
+        self._clock = clock
+        self._feeds: dict[RunId, Feed] = {}
+        self._opening: dict[RunId, list[Record]] = {}
+        self._dirty: deque[Feed] = deque()
+        self._pumping = False
+        self._readers: dict[Reader, None] = {}
+        self._between_turns: dict[SessionId, dict[Callable[[], None], None]] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._stop_listening: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Begin to listen and to keep alive."""
+        self._stop_listening = self.store.listen(self)
+        self._spawn(self._keep_alive())
+
+    def stop(self) -> None:
+        """Stop listening; every stream must have ended."""
+        self._stop_listening()
+        for task in list(self._tasks):
+            task.cancel()
+
+    @property
+    def reader_count(self) -> int:
+        """Connections that are being streamed to."""
+        return len(self._readers)
+
+    # News of commits.
+
+    def committed(self, commits: Sequence[Committed]) -> None:
+        """Take the records into their feeds and wake the readers, once for the whole group."""
+        for commit in commits:
+            opening = self._opening.get(commit.run_id)
+            if opening is not None:
+                opening.append(commit.record)
+            feed = self._feeds.get(commit.run_id)
+            if feed is not None:
+                feed.accept(commit.record)
+                self._mark(feed)
+            if commit.record.first_seq == 1:
+                self._begin_turn(commit.session_id)
+
+    def changed(self) -> None:
+        """Something was committed elsewhere: re-read every watched run."""
+        for feed in list(self._feeds.values()):
+            feed.stale = True
+            self._mark(feed)
+        for session_id in list(self._between_turns):
+            self._begin_turn(session_id)
+
+    def _begin_turn(self, session_id: SessionId) -> None:
+        for wake in list(self._between_turns.get(session_id, ())):
+            wake()
+
+    def _mark(self, feed: Feed) -> None:
+        if feed.stale and feed.readers:
+            feed.stale = False
+            self._spawn(self._refill(feed))
+        elif feed.queue:
+            feed.again = True
+        elif feed.readers:
+            feed.queue = list(feed.readers)
+            self._dirty.append(feed)
+        if self._dirty and not self._pumping:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Serve readers for one slice of time; come back for the rest."""
+        deadline = self._clock.monotonic() + SLICE_S
+        served = 0
+        while self._dirty:
+            feed = self._dirty[0]
+            while feed.queue:
+                self._advance(feed, feed.queue.pop())
+                served += 1
+                if served % SLICE_READERS == 0 and self._clock.monotonic() >= deadline:
+                    asyncio.get_running_loop().call_soon(self._pump)
+                    return
+            self._dirty.popleft()
+            if feed.again:
+                feed.again = False
+                feed.queue = list(feed.readers)
+                self._dirty.append(feed)
+        self._pumping = False
+
+    async def _refill(self, feed: Feed) -> None:
+        while True:
+            records = await self.store.read(feed.view.run.run_id, feed.head, REFILL_FRAMES)
+            for record in records:
+                feed.accept(record)
+            if not records:
+                break
+        feed.stale = False
+        self._mark(feed)
+
+    # Readers.
+
+    async def watch(self, run_id: RunId) -> Feed | None:
+        """The feed of a run, opened if need be, held until `release`; None if there is no such run."""
+        feed = self._feeds.get(run_id)
+        if feed is not None:
+            feed.watchers += 1
+            return feed
+        arrived = self._opening.setdefault(run_id, [])
+        try:
+            view = await self.store.run_view(run_id)
+        finally:
+            self._opening.pop(run_id, None)
+        if view is None:
+            return None
+        feed = self._feeds.get(run_id)
+        if feed is None:
+            encoder = sse.Encoder(run_id, self.store.generation, view.run.request_config)
+            feed = Feed(view, encoder)
+            for record in arrived:
+                feed.accept(record)
+            self._feeds[run_id] = feed
+        feed.watchers += 1
+        return feed
+
+    def release(self, feed: Feed) -> None:
+        """Let go of a feed. One that nobody holds is dropped: the store has everything."""
+        feed.watchers -= 1
+        run_id = feed.view.run.run_id
+        if feed.watchers == 0 and self._feeds.get(run_id) is feed:
+            del self._feeds[run_id]
+
+    def enter(self, reader: Reader) -> None:
+        """A connection begins to be streamed to."""
+        self._readers[reader] = None
+
+    def leave(self, reader: Reader) -> None:
+        """A connection has ended, by whoever's doing."""
+        reader.close()
+        self._readers.pop(reader, None)
+
+    def follow(self, feed: Feed, reader: Reader) -> None:
+        """The reader has caught up to the window: from now on it is served with everybody."""
+        feed.readers[reader] = None
+        self._advance(feed, reader)
+
+    def unfollow(self, feed: Feed, reader: Reader) -> None:
+        """The reader is not served from this feed any more."""
+        feed.readers.pop(reader, None)
+
+    def await_turn(self, session_id: SessionId, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` when a turn may have begun in the session; call the result to stop waiting."""
+        waiting = self._between_turns.setdefault(session_id, {})
+        waiting[wake] = None
+
+        def forget() -> None:
+            waiting.pop(wake, None)
+            if not waiting and self._between_turns.get(session_id) is waiting:
+                del self._between_turns[session_id]
+
+        return forget
+
+    def _advance(self, feed: Feed, reader: Reader) -> None:
+        while not reader.parked and not reader.closed and reader in feed.readers:
+            if reader.seq == feed.head:
+                if feed.terminal:
+                    self._end(feed, reader)
+                return
+            found = feed.bytes_after(reader.seq)
+            if found is None:
+                self.reconnect(reader, "slow")
+                return
+            body, seq = found
+            if seq <= reader.seq:
+                return
+            reader.seq = seq
+            last = feed.terminal and seq == feed.head and reader.successor is None
+            if body or last:
+                reader.push(body, last=last, then=lambda free: self._advance(feed, free))
+
+    def _end(self, feed: Feed, reader: Reader) -> None:
+        if reader.successor is None:
+            reader.push(b"", last=True, then=_nothing_more)
+        else:
+            self.unfollow(feed, reader)
+            reader.successor(reader)
+
+    def reconnect(self, reader: Reader, reason: str) -> None:
+        """End this connection, and say that only the connection ends."""
+        if not reader.parked and not reader.closed:
+            reader.push(self.reconnect_block(reason), last=True, then=_nothing_more)
+
+    def reconnect_block(self, reason: str) -> bytes:
+        """The typed, non-terminal end of a connection."""
+        fields = sse.event("stream.reconnect", {"reason": reason, "retry_ms": self.times.retry_ms})
+        return sse.retry(self.times.retry_ms) + fields
+
+    # Silence, and the end.
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self.times.keepalive_s / 2)
+            for count, reader in enumerate(list(self._readers), 1):
+                self._tick(reader)
+                if count % SLICE_READERS == 0:
+                    await asyncio.sleep(0)
+
+    def _tick(self, reader: Reader) -> None:
+        if reader.closed:
+            return
+        if reader.parked:
+            reader.stalled_ticks += 1
+            if reader.stalled_ticks >= STALLED_TICKS_MAX:
+                reader.abort()
+        elif reader.idle:
+            reader.push(sse.KEEPALIVE, then=_nothing_more)
+        reader.idle = True
+
+    def drain(self) -> None:
+        """The process is about to end: ask every reader to reconnect, and take no new ones."""
+        self.draining = True
+        for reader in list(self._readers):
+            self.reconnect(reader, "draining")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+
+def _nothing_more(_: Reader) -> None:
+    """What follows a send that was the last, or that nothing depends on."""

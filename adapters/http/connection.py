@@ -1,0 +1,65 @@
+"""A connection within limits: what comes before a body is bounded, and what is no HTTP gets a problem document too.
+
+The server's own protocol keeps a header of any length, and answers what it can't read in plain text.
+"""
+
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from ...domain.errors import Malformed
+from .problems import HeadTooLarge, problem, status_of
+
+HEAD_BYTES_MAX: Final = 65_536
+"""Bytes of a request's URL and headers together, and of what the parser may hold back without a result."""
+
+
+class Connection(HttpToolsProtocol):
+    """Pass it to uvicorn as `http=`."""
+
+    _head_bytes = 0
+    _unparsed_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client. Every result of the parser shows that it holds nothing back any more."""
+        self._unparsed_bytes += len(data)
+        super().data_received(data)
+        if self._unparsed_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self._head_bytes = self._unparsed_bytes
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head_bytes = self._unparsed_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of its URL."""
+        self._count(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer."""
+        self._count(name + value)
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body, which has a limit of its own."""
+        self._unparsed_bytes = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong and close: what follows can't be told from a request."""
+        too_large = self._head_bytes > HEAD_BYTES_MAX
+        error = HeadTooLarge(limit=HEAD_BYTES_MAX) if too_large else Malformed(msg)
+        response = problem(error)
+        lines = [STATUS_LINE[status_of(error)], b"connection: close\r\n"]
+        lines += [b"%b: %b\r\n" % header for header in response.raw_headers]
+        self.transport.write(b"".join([*lines, b"\r\n", response.body]))
+        self.transport.close()
+
+    def _count(self, piece: bytes) -> None:
+        self._unparsed_bytes = 0
+        self._head_bytes += len(piece)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise HeadTooLarge(limit=HEAD_BYTES_MAX)  # the parser stops, and send_400_response is called

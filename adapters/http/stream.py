@@ -1,0 +1,167 @@
+"""The event streams: plain ASGI endpoints that place a reader in a log and hand it to the broadcaster.
+
+Follow `RunEvents.__call__`: who is it, which run, which cursor, what to send first, then wait for the end. Resume is
+the same GET with a cursor; there is no second read path.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from ...domain.application import Application
+from ...domain.errors import ConfigMismatch, InvalidCursor, StoreUnavailable
+from ...domain.identifiers import RUN_PREFIX, RunId, is_identifier
+from ...domain.run import Run
+from ...domain.session import Session
+from . import sse
+from .broadcaster import Broadcaster
+from .feed import Feed
+from .place import Place, Wish, place_in
+from .reader import Reader
+from .walk import Walk
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One request: whose it is, and the two ends of its ASGI exchange. `headers` are added to the answer's."""
+
+    tenant: str
+    receive: Receive
+    send: Send
+    headers: Headers
+
+
+class Streams:
+    """What the streams of runs and sessions share."""
+
+    def __init__(self, application: Application, broadcaster: Broadcaster) -> None:
+        self._application = application
+        self._broadcaster = broadcaster
+        self._store = application.store
+
+    async def stream(self, scope: Scope, receive: Receive, send: Send, run: Run, *extra: tuple[bytes, bytes]) -> None:
+        """Stream a run that was just created by this request, as its events URL would."""
+        wish = Wish.of(scope)
+        connection = Connection(run.tenant, receive, send, list(extra))
+        await self._guarded(connection, lambda: self._serve_run(connection, run.run_id, wish))
+
+    async def _guarded(self, connection: Connection, serve: Callable[[], Awaitable[None]]) -> None:
+        """Trouble that passes is never a 4xx or 5xx here: a browser would give up for good."""
+        if self._broadcaster.draining:
+            await self._later(connection.send, "draining")
+            return
+        try:
+            await serve()
+        except StoreUnavailable:
+            await self._later(connection.send, "unavailable")
+
+    async def _later(self, send: Send, reason: str) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
+        await send({"type": "http.response.body", "body": self._broadcaster.reconnect_block(reason)})
+
+    async def _serve_run(self, connection: Connection, run_id: str, wish: Wish) -> None:
+        feed = await self._open(connection.tenant, run_id)
+        try:
+            _check_config(feed.view.run, wish)
+            place = await self._place(feed, wish)
+        except BaseException:
+            self._broadcaster.release(feed)
+            raise
+        if place.done:
+            self._broadcaster.release(feed)
+            await _start(connection, 204, [(b"cache-control", b"no-store")])
+            await connection.send({"type": "http.response.body", "body": b""})
+            return
+        await _start(connection, 200, sse.HEADERS)
+        reader = Reader(connection.send, sse.retry(self._broadcaster.times.retry_ms))
+        await self._run_reader(connection.receive, Walk(self._broadcaster, reader, feed, wish.follow), place, wish)
+
+    async def _run_reader(self, receive: Receive, walk: Walk, place: Place, wish: Wish) -> None:
+        self._broadcaster.enter(walk.reader)
+        catching_up: asyncio.Task[None] | None = None
+        try:
+            if not await walk.begin(place, wish):
+                catching_up = asyncio.get_running_loop().create_task(walk.catch_up())
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            if catching_up is not None:
+                catching_up.cancel()
+            walk.stop()
+
+    async def _open(self, tenant: str, run_id: str) -> Feed:
+        feed = await self._broadcaster.watch(RunId(run_id)) if is_identifier(RUN_PREFIX, run_id) else None
+        if feed is None or feed.view.run.tenant != tenant:
+            if feed is not None:
+                self._broadcaster.release(feed)
+            await self._application.run(tenant, run_id)  # says NotFound in the one way there is
+            raise StoreUnavailable
+        return feed
+
+    async def _place(self, feed: Feed, wish: Wish) -> Place:
+        run_id = feed.view.run.run_id
+        if wish.cursor is not None and wish.cursor.run_id != run_id:
+            return Place(0, "foreign")
+        return await place_in(self._store, feed, wish)
+
+
+class RunEvents(Streams):
+    """GET /v1/runs/{run_id}/events"""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wish = Wish.of(scope)
+        run_id: str = scope["path_params"]["run_id"]
+        connection = Connection(scope["tenant"], receive, send, [])
+        await self._guarded(connection, lambda: self._serve_run(connection, run_id, wish))
+
+
+class SessionEvents(Streams):
+    """GET /v1/sessions/{session_id}/events: all runs of a session in the order of (turn, seq), open between turns."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wish = Wish.of(scope)
+        if wish.seq is not None and wish.seq > 0:
+            raise InvalidCursor(cursor=str(wish.seq))
+        session_id: str = scope["path_params"]["session_id"]
+        connection = Connection(scope["tenant"], receive, send, [])
+        await self._guarded(connection, lambda: self._serve_session(connection, session_id, wish))
+
+    async def _serve_session(self, connection: Connection, session_id: str, wish: Wish) -> None:
+        session = await self._application.session(connection.tenant, session_id)
+        feed, place = await self._session_place(session, wish)
+        await _start(connection, 200, sse.HEADERS)
+        reader = Reader(connection.send, sse.retry(self._broadcaster.times.retry_ms))
+        walk = Walk(self._broadcaster, reader, feed, wish.follow, session.session_id)
+        await self._run_reader(connection.receive, walk, place, wish)
+
+    async def _session_place(self, session: Session, wish: Wish) -> tuple[Feed | None, Place]:
+        session_id, cursor = session.session_id, wish.cursor
+        if cursor is not None:
+            view = await self._store.run_view(cursor.run_id)
+            feed = await self._broadcaster.watch(cursor.run_id) if view and view.run.session_id == session_id else None
+            if feed is not None:
+                place = await place_in(self._store, feed, wish)
+                return feed, Place(place.seq, place.reset)
+            return await self._latest(session), Place(0, "foreign")
+        if wish.snapshot:
+            return await self._latest(session), Place(0)
+        first = await self._store.next_run(session_id, 0, 0)
+        return await self._broadcaster.watch(first) if first else None, Place(0)
+
+    async def _latest(self, session: Session) -> Feed | None:
+        run_id = await self._store.next_run(session.session_id, session.turns - 1, 2**31)
+        return await self._broadcaster.watch(run_id) if run_id else None
+
+
+async def _start(connection: Connection, status: int, headers: Headers) -> None:
+    await connection.send({"type": "http.response.start", "status": status, "headers": [*headers, *connection.headers]})
+
+
+def _check_config(run: Run, wish: Wish) -> None:
+    digest = run.request_config.digest
+    if wish.config is not None and wish.config != digest:
+        raise ConfigMismatch(f"The run has {digest}.", run_id=run.run_id, request_config_digest=digest)

@@ -1,0 +1,139 @@
+"""A walk: one reader's way through its log: what comes first, catch-up by pages, then live; in a session, run by run."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from ...domain.errors import StoreUnavailable
+from ...domain.identifiers import SessionId
+from . import sse
+from .broadcaster import Broadcaster
+from .feed import Feed
+from .place import Place, Wish
+from .reader import Reader
+
+FIRST_PAGE_FRAMES: Final = 64
+"""Frames of the first read: small, so that the first byte leaves early."""
+
+PAGE_FRAMES: Final = 1024
+"""Frames of every further read."""
+
+
+class Walk:
+    """One reader's way through its log: what comes first, catch-up by pages, then live; in a session, run by run."""
+
+    def __init__(
+        self,
+        broadcaster: Broadcaster,
+        reader: Reader,
+        feed: Feed | None,
+        follow: bool,
+        session_id: SessionId | None = None,
+    ) -> None:
+        self._broadcaster = broadcaster
+        self._store = broadcaster.store
+        self.reader = reader
+        self._feed = feed
+        self._follow = follow
+        self._session_id = session_id
+        self._moving: asyncio.Task[None] | None = None
+        self._forget: Callable[[], None] = lambda: None
+        if session_id is not None:
+            reader.successor = lambda _: self._next_turn()
+
+    async def begin(self, place: Place, wish: Wish) -> bool:
+        """Send what comes first and a first page; True if the reader is live (or done) by then."""
+        reader, feed = self.reader, self._feed
+        if place.reset is not None:
+            cursor = str(wish.cursor) if wish.cursor is not None else str(wish.seq)
+            await reader.write(sse.event("stream.reset", {"reason": place.reset, "cursor": cursor}))
+        if feed is None:
+            self._next_turn()
+            return True
+        reader.seq = place.seq
+        if place.reset is not None or wish.snapshot:
+            await self._snapshot(feed)
+        if reader.seq + 1 >= feed.start or await self._page(feed, FIRST_PAGE_FRAMES):
+            self._go_live(feed)
+            return True
+        return False
+
+    async def catch_up(self) -> None:
+        """Read on from the store, page by page, until the window is reached."""
+        feed = self._feed
+        try:
+            while feed is not None and not self.reader.closed and not await self._page(feed, PAGE_FRAMES):
+                pass
+        except StoreUnavailable:
+            self._broadcaster.reconnect(self.reader, "unavailable")
+            return
+        if feed is not None and not self.reader.closed:
+            self._go_live(feed)
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        if self._moving is not None:
+            self._moving.cancel()
+        self._forget()
+        self._broadcaster.leave(self.reader)
+        if self._feed is not None:
+            self._broadcaster.unfollow(self._feed, self.reader)
+            self._broadcaster.release(self._feed)
+
+    async def _snapshot(self, feed: Feed) -> None:
+        snapshot = await self._store.snapshot(feed.view.run.run_id)
+        if snapshot is not None:
+            state = snapshot.state(feed.view.run.request_config)
+            await self.reader.write(sse.event("stream.snapshot", {"state": state, "seq": snapshot.seq}))
+            self.reader.seq = snapshot.seq
+
+    async def _page(self, feed: Feed, limit: int) -> bool:
+        """Send one page from the store; True once the window takes over."""
+        reader = self.reader
+        records = await self._store.read(feed.view.run.run_id, reader.seq, limit)
+        pieces: list[bytes] = []
+        seq = reader.seq
+        for record in records:
+            pieces += feed.encoder.blocks(record)[max(0, seq + 1 - record.first_seq) :]
+            seq = record.last_seq
+        if seq > feed.head:  # committed, but the news is still on its way: the feed must not send it again
+            for record in records:
+                feed.accept(record)
+        last = feed.terminal and seq == feed.head and reader.successor is None
+        body = b"".join(pieces)
+        reader.seq = seq
+        if body or last:
+            await reader.write(body, last=last)
+        return reader.closed or not records or seq + 1 >= feed.start
+
+    def _go_live(self, feed: Feed) -> None:
+        if self.reader.closed:
+            return
+        if self._follow or (self._session_id is not None and feed.terminal):
+            self._broadcaster.follow(feed, self.reader)
+        else:
+            found = feed.bytes_after(self.reader.seq)
+            self.reader.push(found[0] if found else b"", last=True, then=lambda _: None)
+
+    def _next_turn(self) -> None:
+        self._forget()
+        self._moving = asyncio.get_running_loop().create_task(self._move_on())
+
+    async def _move_on(self) -> None:
+        """Go to the session's next run, or wait until there is one."""
+        session_id, run = self._session_id, self._feed.view.run if self._feed else None
+        if session_id is None:
+            return
+        after = (run.turn, run.attempt) if run else (0, 0)
+        run_id = await self._store.next_run(session_id, *after)
+        feed = await self._broadcaster.watch(run_id) if run_id is not None else None
+        if feed is not None:
+            if self._feed is not None:
+                self._broadcaster.release(self._feed)
+            self._feed = feed
+            self.reader.seq = 0
+            await self.catch_up()
+        elif self._follow:
+            self._forget = self._broadcaster.await_turn(session_id, self._next_turn)
+        else:
+            self.reader.push(b"", last=True, then=lambda _: None)

@@ -1,0 +1,247 @@
+"""The worker: claims runs, runs their agents, appends what they yield, and stops when the log says so.
+
+It holds leases for liveness only; what keeps a stale worker from writing is the epoch, checked in the append itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic_core import from_json
+
+from ..domain.agent import Agent, AgentFailure, Approvals, Context, Finish, Output
+from ..domain.application import Application, Assignment
+from ..domain.errors import AppendConflict, IllegalTransition, InvalidFrames, ReattachError, RunClosed, StaleEpoch
+from ..domain.frames import TERMINAL_TYPES, RunError, type_of
+from ..domain.identifiers import RunId
+from ..domain.ports import Committed
+from ..domain.scribe import Scribe
+from .appender import Appender
+
+HISTORY_MESSAGES_MAX: Final = 200
+"""Messages of earlier turns an agent is given."""
+
+ERROR_CHARS_MAX: Final = 2000
+"""Characters of an exception's text that are kept as the run's error."""
+
+_WORK: Final = ("run.created", "run.resumed", "run.released", "step.reset")
+_LOST: Final = (StaleEpoch, RunClosed, AppendConflict, IllegalTransition)
+
+_log = logging.getLogger("reattach.worker")
+
+
+class WorkerTimes(BaseModel):
+    """The worker's times, in seconds, and how many runs it works on at once."""
+
+    model_config = ConfigDict(frozen=True)
+    renew_s: float = 5.0
+    sweep_s: float = 5.0
+    linger_s: float = 0.0
+    concurrency: int = 256
+
+
+class Worker:
+    """Runs agents in this process until it is drained."""
+
+    def __init__(self, application: Application, name: str, agents: Mapping[str, Agent], times: WorkerTimes) -> None:
+        self.name = name
+        self._application = application
+        self._agents = agents
+        self._times = times
+        self._wake = asyncio.Event()
+        self._segments: dict[RunId, tuple[asyncio.Task[None], int]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._draining = False
+
+    def start(self) -> None:
+        """Begin to claim. Takes over at once what a dead process left behind with an expired lease."""
+        self._stop_listening = self._application.store.listen(self)
+        loop = asyncio.get_running_loop()
+        self._loops = [loop.create_task(self._claim()), loop.create_task(self._renew())]
+        self._wake.set()
+
+    async def drain(self, grace_s: float) -> None:
+        """Claim nothing more, let runs finish for `grace_s`, hand the rest back."""
+        self._draining = True
+        for task in self._loops[:1]:
+            task.cancel()
+        running = [task for task, _ in self._segments.values()]
+        if running and grace_s > 0:
+            await asyncio.wait(running, timeout=grace_s)
+        held = list(self._segments.items())
+        for _, (task, _) in held:
+            task.cancel()
+        await asyncio.gather(*(task for _, (task, _) in held), return_exceptions=True)
+        for run_id, (_, epoch) in held:
+            await self._release(run_id, epoch)
+        self._stop_listening()
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    # News of commits: new work, and the end of runs this worker is busy with.
+
+    def committed(self, commits: Sequence[Committed]) -> None:
+        """A worker reads its own runs: a cancel reaches an agent that is silent inside a tool at once."""
+        for commit in commits:
+            last = commit.record.data[-1]
+            if not last.startswith((b'{"type":"run.', b'{"type":"step.reset"')):
+                continue
+            kind = type_of(last)
+            if kind in _WORK:
+                self._wake.set()
+            segment = self._segments.get(commit.run_id)
+            if segment is not None and (kind in TERMINAL_TYPES or commit.record.epoch > segment[1]):
+                segment[0].cancel()
+
+    def changed(self) -> None:
+        """Something was committed elsewhere: look for work, and whether our runs are still ours."""
+        self._wake.set()
+        if self._segments:
+            self._loops.append(asyncio.get_running_loop().create_task(self._check_segments()))
+            self._loops = [task for task in self._loops if not task.done()]
+
+    async def _check_segments(self) -> None:
+        for run_id, (task, epoch) in list(self._segments.items()):
+            view = await self._application.store.run_view(run_id)
+            if view is not None and (view.run.final or view.run.epoch > epoch):
+                task.cancel()
+
+    # The loops.
+
+    async def _claim(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._times.sweep_s)
+            except TimeoutError:
+                await self._quietly(self._application.sweep())
+            self._wake.clear()
+            free = self._times.concurrency - len(self._segments)
+            await self._quietly(self._claim_up_to(max(free, 0)))
+
+    async def _claim_up_to(self, limit: int) -> None:
+        for assignment in await self._application.claim(self.name, list(self._agents), limit):
+            run = assignment.run
+            stale = self._segments.get(run.run_id)
+            if stale is not None:  # this very process lost its lease and takes over from itself
+                stale[0].cancel()
+            task = asyncio.get_running_loop().create_task(self._work(assignment), name=f"{run.run_id}:{run.epoch}")
+            self._segments[run.run_id] = (task, run.epoch)
+            task.add_done_callback(partial(self._done, run.run_id, run.epoch))
+
+    def _done(self, run_id: RunId, epoch: int, _: asyncio.Task[None]) -> None:
+        segment = self._segments.get(run_id)
+        if segment is not None and segment[1] == epoch:
+            del self._segments[run_id]
+            self._wake.set()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._times.renew_s)
+            await self._quietly(self._renew_leases())
+
+    async def _renew_leases(self) -> None:
+        held = [(run_id, epoch) for run_id, (_, epoch) in self._segments.items()]
+        for run_id in await self._application.renew(self.name, held):
+            segment = self._segments.get(run_id)
+            if segment is not None:
+                segment[0].cancel()
+
+    async def _release(self, run_id: RunId, epoch: int) -> None:
+        try:
+            await self._application.release(run_id, epoch)
+        except ReattachError as error:
+            _log.info("%s is not ours to hand back: %s", run_id, error)
+
+    async def _quietly(self, work: Awaitable[None]) -> None:
+        """The loops outlive what goes wrong in one round; the next round tries again."""
+        try:
+            await work
+        except ReattachError as error:
+            _log.warning("%s", error)
+        except Exception:  # noqa: BLE001  - logged with its traceback; the loop itself must not end
+            _log.exception("a bug in Reattach; please report it")
+
+    # One segment of one run.
+
+    async def _work(self, assignment: Assignment) -> None:
+        run = assignment.run
+        checkpoint = assignment.checkpoint
+        scribe = Scribe(run, assignment.outline, assignment.next_seq, checkpoint.step if checkpoint else 0)
+        appender = Appender(self._application, run.run_id, run.epoch, scribe, self._times.linger_s)
+        try:
+            await self._segment(assignment, appender)
+        except _LOST as error:
+            _log.info("%s is not ours any more: %s", run.run_id, error)
+        except ReattachError as error:
+            _log.warning("%s is left to its lease: %s", run.run_id, error)
+        finally:
+            await appender.close()
+
+    async def _segment(self, assignment: Assignment, appender: Appender) -> None:
+        run = assignment.run
+        context = await self._context(assignment)
+        try:
+            end = await _drive(self._agents[run.agent].run(context), appender)
+            appender.scribe.finish()
+            await appender.flush()
+            if isinstance(end, Approvals):
+                step = appender.scribe.step
+                await self._application.suspend(run.run_id, run.epoch, end.requests, end.state, step)
+            else:
+                await self._application.complete(run.run_id, run.epoch, end.stop_reason, end.usage)
+        except _LOST:
+            raise
+        except AgentFailure as failure:
+            error = RunError(type=failure.type, message=failure.message[:ERROR_CHARS_MAX], retryable=failure.retryable)
+            await self._fail(run.run_id, run.epoch, appender, error)
+        except ReattachError as error:
+            if not isinstance(error, InvalidFrames):
+                raise
+            await self._fail(run.run_id, run.epoch, appender, _internal(error))
+        except Exception as error:  # noqa: BLE001  - an agent may raise anything; the run must say so and end
+            _log.info("the agent of %s raised", run.run_id, exc_info=True)
+            await self._fail(run.run_id, run.epoch, appender, _internal(error))
+
+    async def _fail(self, run_id: RunId, epoch: int, appender: Appender, error: RunError) -> None:
+        await appender.flush()
+        await self._application.fail(run_id, epoch, error)
+
+    async def _context(self, assignment: Assignment) -> Context:
+        run = assignment.run
+        history: Sequence[Mapping[str, JsonValue]] = ()
+        if run.turn > 1:
+            found = await self._application.store.messages(run.session_id, (run.turn, 0, 0), HISTORY_MESSAGES_MAX)
+            history = [message for _, message in found]
+        checkpoint = assignment.checkpoint
+        return Context(
+            session_id=run.session_id,
+            job_id=run.job_id,
+            run_id=run.run_id,
+            turn=run.turn,
+            attempt=run.attempt,
+            epoch=run.epoch,
+            input=assignment.job.input,
+            history=history,
+            checkpoint=from_json(checkpoint.state) if checkpoint else None,
+            decisions=run.decisions,
+        )
+
+
+async def _drive(outputs: AsyncGenerator[Output, None], appender: Appender) -> Approvals | Finish:
+    """Write what the agent yields; how its segment ended."""
+    async with aclosing(outputs):
+        async for output in outputs:
+            if isinstance(output, Approvals | Finish):
+                return output
+            await appender.write(output)
+    return Finish()
+
+
+def _internal(error: Exception) -> RunError:
+    message = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
+    return RunError(type="internal_error", message=message, retryable=False)

@@ -1,0 +1,1 @@
+"""The deterministic simulator, its checkers and its planted bugs."""
