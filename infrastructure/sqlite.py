@@ -50,7 +50,10 @@ def connect_writer(path: Path, durability: Durability) -> sqlite3.Connection:
     connection = _connect(path)
     try:
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # takes effect only before the first table
+        if connection.execute("PRAGMA page_count").fetchone() == (
+            0,
+        ):  # later it has no effect, and writes all the same
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'strict' else 'NORMAL'}")
         connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT_BYTES}")

@@ -4,15 +4,18 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from ...domain.errors import ReattachError
 from ..client import Unreachable
 from . import deciding, running, serving
 from .exits import Exit, UsageError, exit_of
 from .options import DEFAULT_URL
+from .screen import compact
 from .terminal import Terminal
 
 _DESCRIPTION = "Agent runs that survive every disconnect."
+_SAID_ALREADY: Final = ("status", "url", "field")
 _EPILOG = (
     "Client commands talk to --url, else $REATTACH_URL, else "
     f"{DEFAULT_URL}, with the bearer token in $REATTACH_TOKEN. "
@@ -34,6 +37,9 @@ def execute(arguments: Sequence[str]) -> int:
         return Exit.USAGE
     except ReattachError as error:
         terminal.error(error.detail)
+        for name, value in error.fields.items():
+            if name not in _SAID_ALREADY and value:
+                terminal.note(f"  {name}: {compact(value)}", "dim")
         if isinstance(error, Unreachable):
             terminal.note("A server on this machine is started with: reattach serve")
         return exit_of(error)

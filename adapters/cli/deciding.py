@@ -1,14 +1,13 @@
 """`reattach approve`, `deny` and `cancel`: decide about a run from anywhere."""
 
 import argparse
-import asyncio
 
 from pydantic_core import to_json
 
 from ...domain.transitions import Status
 from ..client import Client, Run
 from .exits import Exit, UsageError
-from .options import Commands, add_client_options, command_line, connect
+from .options import Commands, add_client_options, command_line, connect, in_loop
 from .screen import call, ending
 from .terminal import Terminal
 
@@ -21,20 +20,23 @@ def add(commands: Commands) -> None:
         decide.add_argument("approval", metavar="APPROVAL", nargs="?", help="which approval; needed if several wait")
         decide.add_argument("--reason", help="what to record with the decision; a denial's reason is told to the agent")
         add_client_options(decide)
-        decide.set_defaults(command=lambda options, terminal: asyncio.run(_decide(options, terminal)), verb=verb)
+        decide.set_defaults(command=in_loop(_decide), verb=verb)
     cancel = commands.add_parser("cancel", help="end a run now", allow_abbrev=False)
     cancel.add_argument("run", metavar="RUN", help="the run to end")
     add_client_options(cancel)
-    cancel.set_defaults(command=lambda options, terminal: asyncio.run(_cancel(options, terminal)))
+    cancel.set_defaults(command=in_loop(_cancel))
 
 
 async def _decide(options: argparse.Namespace, terminal: Terminal) -> int:
     async with connect(options) as client:
         waiting = {approval.approval_id: approval for approval in (await client.run(options.run)).pending_approvals}
+        if not options.approval and not waiting:
+            terminal.error(f"{options.run} waits for no approval.")
+            return Exit.FAILED
         approval_id = options.approval or _only(options, list(waiting))
         run = await _send(client, options, approval_id)
     verb = "Approved" if options.verb == "approve" else "Denied"
-    what = f": {call(waiting[approval_id].model_dump())}" if approval_id in waiting else ", as decided before"
+    what = f": {call(waiting[approval_id])}" if approval_id in waiting else ", as decided before"
     if options.json:
         terminal.result(as_json(run))
         return Exit.COMPLETED
@@ -57,8 +59,6 @@ def _only(options: argparse.Namespace, waiting: list[str]) -> str:
     """The one approval that waits. What is decided must never depend on a guess."""
     if len(waiting) == 1:
         return waiting[0]
-    if not waiting:
-        raise UsageError(f"{options.run} waits for no approval.")
     commands = "\n".join(f"  {command_line(options, options.verb, options.run, approval)}" for approval in waiting)
     raise UsageError(f"{options.run} waits for {len(waiting)} approvals; say which:\n{commands}")
 

@@ -1,16 +1,23 @@
 """Options that several commands share, and the client they describe."""
 
 import argparse
+import asyncio
 import os
 import shlex
-from typing import Final, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
 from ..client import Client
+from .terminal import Terminal
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 """Where `reattach serve` listens unless told otherwise."""
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  - argparse has no public name for it
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage] - no public name
+"""What a group of commands adds its own to."""
+
+Command = Callable[[argparse.Namespace, Terminal], int]
+"""What a subcommand's `command` is: it does the work and returns the exit code."""
 
 
 def add_client_options(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +33,12 @@ def connect(options: argparse.Namespace) -> Client:
     return Client(options.url, os.environ.get("REATTACH_TOKEN") or None)
 
 
+def in_loop(work: Callable[[argparse.Namespace, Terminal], Coroutine[Any, Any, int]]) -> Command:
+    """A command whose work waits for a server."""
+    return lambda options, terminal: asyncio.run(work(options, terminal))
+
+
 def command_line(options: argparse.Namespace, *words: str) -> str:
     """A command to copy into another terminal, which reaches the same server from there."""
     url = () if options.url == DEFAULT_URL else ("--url", options.url)
     return shlex.join(("reattach", *words, *url))
-

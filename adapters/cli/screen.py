@@ -1,13 +1,13 @@
 """What a run looks like while it happens: each frame becomes text, a line, or nothing."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from pydantic_core import to_json
 
 from ...domain.frames import TERMINAL_TYPES
-from ..client import Frame, Interruption
+from ..client import Frame, Interruption, PendingApproval
 from .terminal import Terminal, shortened
 
 ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
@@ -15,19 +15,8 @@ ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
     "failed": ("✗", "red"),
     "cancelled": ("■", "yellow"),
 }
-_STAMP_CHARS: Final = len("2026-11-21 10:40:00")
-
-
-class Display(Protocol):
-    """What the frames of a stream are shown on."""
-
-    def show(self, frame: Frame) -> None:
-        """Show one frame."""
-        ...
-
-    def interrupted(self, interruption: Interruption) -> None:
-        """The stream broke and will be resumed."""
-        ...
+ARGUMENTS_CHARS_MAX: Final = 100
+"""Longer arguments are laid out over several lines."""
 
 
 class JsonLines:
@@ -46,24 +35,12 @@ class JsonLines:
 
 
 class Screen:
-    """For people. `ask` says how to decide approvals: it gets the run's id and the approvals to call for.
+    """For people. `asked` are the approvals that were asked for and, as far as frames were seen, not decided."""
 
-    `history` are the approvals that were asked for and decided before we came, so that nobody is called for nothing.
-    """
-
-    def __init__(
-        self,
-        terminal: Terminal,
-        ask: Callable[[str, list[Mapping[str, Any]]], None],
-        *,
-        is_history: Callable[[Frame], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, terminal: Terminal) -> None:
+        self.asked: list[PendingApproval] = []
         self._terminal = terminal
-        self._ask = ask
-        self._is_history = is_history
-        self._approvals: list[Mapping[str, Any]] = []
         self._tools: dict[str, str] = {}
-        self._run_id = ""
         self._began: str | None = None
 
     def interrupted(self, interruption: Interruption) -> None:
@@ -94,6 +71,7 @@ class Screen:
             case kind if kind.startswith(("run.", "approval.")):
                 self._show_fact(frame)
             case "step.reset":
+                terminal.end_answer()
                 terminal.note("The worker was lost; what follows replaces its unfinished step.", "dim")
             case kind if kind.startswith("stream."):
                 self._show_exception(frame)
@@ -117,19 +95,16 @@ class Screen:
             case "run.created":
                 self._begin(data)
             case "approval.requested":
-                if self._is_history(frame):
-                    terminal.note(f"? asked for approval {data['approval_id']}: {call(data)}", "dim")
-                else:
-                    self._approvals.append(data)
+                asked = PendingApproval.model_validate(data)
+                self.asked.append(asked)
+                terminal.note(f"? {asked.approval_id} needs approval: {call(asked)}", "dim")
             case "approval.decided":
-                self._approvals = [a for a in self._approvals if a["approval_id"] != data["approval_id"]]
+                self.asked = [asked for asked in self.asked if asked.approval_id != data["approval_id"]]
                 reason = f" ({shortened(data['reason'])})" if data["reason"] else ""
                 verb = "approved" if data["outcome"] == "approve" else "denied"
                 terminal.note(f"{data['approval_id']} was {verb} by {data['by']}{reason}", "dim")
             case "run.suspended":
-                if self._approvals:
-                    self._ask(self._run_id or data["run_id"], self._approvals)
-                    self._approvals = []
+                terminal.end_answer()
             case "run.released":
                 terminal.note("The worker hands the run on.", "dim")
             case kind if kind in TERMINAL_TYPES:
@@ -138,7 +113,7 @@ class Screen:
                 pass
 
     def _begin(self, data: Mapping[str, Any]) -> None:
-        self._run_id, self._began = data["run_id"], data["at"]
+        self._began = data["at"]
         self._terminal.note(f"{data['run_id']} · {data['agent']} · turn {data['turn']} of {data['session_id']}", "dim")
         if data["prompt"]:
             self._terminal.note(f"> {data['prompt']}", "dim")
@@ -148,13 +123,15 @@ class Screen:
         self._terminal.end_answer()
         self._terminal.note(*ending(status, data["run_id"], data, took))
         self._tools.clear()
-        self._approvals = []
+        self.asked.clear()
 
     def _show_exception(self, frame: Frame) -> None:
         data, terminal = frame.data, self._terminal
         match frame.type:
             case "stream.reset":
-                terminal.note(f"The place in the stream was lost ({data['reason']}); here is what there is now.", "yellow")
+                terminal.note(
+                    f"The place in the stream was lost ({data['reason']}); here is what there is now.", "yellow"
+                )
             case "stream.snapshot":
                 self._show_snapshot(data["state"])
             case "stream.error":
@@ -164,8 +141,7 @@ class Screen:
                 pass
 
     def _show_snapshot(self, state: Mapping[str, Any]) -> None:
-        self._run_id = state["run"].get("run_id", self._run_id)
-        self._approvals = list(state["pending_approvals"])
+        self.asked = [PendingApproval.model_validate(asked) for asked in state["pending_approvals"]]
         for message in state["messages"]:
             if message["status"] == "abandoned":
                 continue
@@ -192,7 +168,7 @@ def note_interruption(terminal: Terminal, interruption: Interruption) -> None:
 def ending(status: str, run_id: str, data: Mapping[str, Any], took: str = "") -> tuple[str, str]:
     """The status line of a run that ended, and its style. `data` is its terminal frame, or the run itself."""
     mark, style = ENDINGS.get(status, ("·", "plain"))
-    error = data.get("error") or {}
+    error: Mapping[str, Any] = data.get("error") or {}
     why = {
         "completed": data.get("stop_reason"),
         "failed": f"{error.get('type')}: {shortened(str(error.get('message')))}",
@@ -201,9 +177,17 @@ def ending(status: str, run_id: str, data: Mapping[str, Any], took: str = "") ->
     return " · ".join(piece for piece in (f"{mark} {status}", why, took, run_id) if piece), style
 
 
-def call(approval: Mapping[str, Any]) -> str:
-    """The tool call an approval is about."""
-    return f"{approval['tool']} {compact(approval['arguments'])}"
+def call(approval: PendingApproval) -> str:
+    """The tool call an approval is about, on one line."""
+    return f"{approval.tool} {compact(approval.arguments)}"
+
+
+def in_full(approval: PendingApproval) -> str:
+    """The whole call: nobody should approve what they were not shown."""
+    arguments = to_json(approval.arguments).decode()
+    if len(arguments) > ARGUMENTS_CHARS_MAX:
+        arguments = to_json(approval.arguments, indent=2).decode()
+    return f"{approval.tool} {arguments}"
 
 
 def compact(value: object) -> str:
@@ -211,9 +195,9 @@ def compact(value: object) -> str:
     return shortened(to_json(value, fallback=str).decode())
 
 
-def until(stamp: str) -> str:
-    """`2026-11-21T10:40:00.123Z` as a person reads it."""
-    return f"{stamp.replace('T', ' ')[:_STAMP_CHARS]} UTC"
+def until(deadline: datetime) -> str:
+    """A deadline as a person reads it."""
+    return f"{deadline.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def duration(began: str | None, ended: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-from .exits import Exit
+from .exits import Exit, UsageError
 from .options import Commands
 from .terminal import Terminal
 
@@ -43,7 +43,13 @@ def _serve(options: argparse.Namespace, _: Terminal) -> int:
     from ..composition import load_settings, run, serve  # noqa: PLC0415  - the server's modules, for the server alone
 
     settings = load_settings(**_overrides(options))
-    run(serve(settings, announce=lambda line: print(line, flush=True)))
+    try:
+        run(serve(settings, announce=lambda line: print(line, flush=True)))
+    except SystemExit as stopped:  # uvicorn's way of saying that it can't listen; its log says why
+        where = f"{settings.host}:{settings.port}"
+        raise UsageError(
+            f"{where} can't be listened on; another server may be there. Choose another --port."
+        ) from stopped
     return Exit.COMPLETED
 
 

@@ -1,4 +1,4 @@
-"""The terminal: the agent's answer goes to stdout, all that is said about it to stderr, so a pipe gets the answer alone.
+"""The terminal: the answer goes to stdout, all that is said about it to stderr, so that a pipe gets the answer alone.
 
 Text comes from models and tools: what could steer a terminal is made harmless before it reaches one.
 """
@@ -17,7 +17,7 @@ STYLES: Final[Mapping[str, str]] = {
     "yellow": "\x1b[33m",
 }
 _PLAIN: Final = "\x1b[0m"
-_HARMLESS: Final = {code: "\ufffd" for code in (*range(9), *range(11, 32), *range(127, 160))}
+_HARMLESS: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 """Control characters, but tab and line feed."""
 
 

@@ -1,5 +1,6 @@
 """Output of remote workers: frames checked as strictly as the scribe writes them, then put into one batch."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +14,17 @@ from ...domain.frames import (
     OUTPUT,
     MessageStart,
     OutputFrame,
+    ReasoningDelta,
     ReasoningStart,
     StepEnd,
+    TextDelta,
     TextStart,
+    ToolCallDelta,
     ToolCallStart,
     ToolResult,
     encode,
+    encode_delta,
+    within_limit,
 )
 from ...domain.identifiers import RunId, message_id
 from ...domain.outline import Outline
@@ -38,6 +44,9 @@ SEQ_MAX: Final = 10**15
 """The last seq a cursor can name."""
 
 
+_PART: Final = re.compile(r"[0-9.]+", re.ASCII)
+
+
 class SavedState(Body):
     """A checkpoint: it belongs to the step.end frame of this output that names its step."""
 
@@ -54,31 +63,29 @@ class Output(Body):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run's log ends, as its worker sees it: the next frame is `next_seq`."""
+class Held:
+    """A run in the hands of its worker, and where its log ends."""
 
     run: Run
-    epoch: int
-    next_seq: int
-    outline: Outline
+    head: Head
 
 
 class Heads:
-    """The places of the runs that remote workers write to. A wrong memory costs a refused append, never a wrong one:
-    the store lets nothing land that does not follow its own head under its own epoch."""
+    """The runs that remote workers write to. What is remembered wrongly costs a refused append, never a wrong one: the
+    store lets nothing land that does not follow its own head under its own epoch."""
 
     def __init__(self, application: Application) -> None:
         self._store = application.store
-        self._places: OrderedDict[RunId, Place] = OrderedDict()
+        self._held: OrderedDict[RunId, Held] = OrderedDict()
 
-    async def place(self, run_id: RunId, epoch: int, first_seq: int) -> Place:
-        """Where output of this worker that begins at `first_seq` would land.
+    async def held(self, run_id: RunId, epoch: int, first_seq: int) -> Held:
+        """The run, for output of the worker at `epoch` that begins at `first_seq`.
 
         Raises NotFound, StaleEpoch, RunClosed, or AppendConflict for output beyond the log's end.
         """
-        place = self._places.get(run_id)
-        if place is not None and (place.epoch, place.next_seq) == (epoch, first_seq):
-            return place
+        held = self._held.get(run_id)
+        if held is not None and (held.run.epoch, held.head.seq + 1) == (epoch, first_seq):
+            return held
         run, head = await self._store.transact(lambda tx: _head(tx, run_id))
         if run.epoch != epoch:
             detail = f"The worker holds epoch {epoch}, the run is at {run.epoch}."
@@ -87,18 +94,19 @@ class Heads:
             raise RunClosed(f"The run is {run.status}.", run_id=run_id, status=run.status)
         if first_seq > head.seq + 1:
             raise AppendConflict(f"The log ends at {head.seq}.", run_id=run_id, head_seq=head.seq)
-        return Place(run, epoch, head.seq + 1, head.outline)
+        return Held(run, head)
 
-    def remember(self, place: Place, batch: Batch) -> None:
-        """The batch has landed behind this place."""
-        self._places[place.run.run_id] = Place(place.run, place.epoch, batch.first_seq + len(batch.data), batch.outline)
-        self._places.move_to_end(place.run.run_id)
-        if len(self._places) > HEADS_MAX:
-            self._places.popitem(last=False)
+    def remember(self, run: Run, batch: Batch) -> None:
+        """The batch is now the end of the run's log."""
+        head = Head(batch.first_seq + len(batch.data) - 1, run.epoch, batch.outline)
+        self._held[run.run_id] = Held(run, head)
+        self._held.move_to_end(run.run_id)
+        if len(self._held) > HEADS_MAX:
+            self._held.popitem(last=False)
 
     def forget(self, run_id: RunId) -> None:
         """The run is no longer as remembered."""
-        self._places.pop(run_id, None)
+        self._held.pop(run_id, None)
 
 
 def _head(tx: Transaction, run_id: RunId) -> tuple[Run, Head]:
@@ -108,19 +116,25 @@ def _head(tx: Transaction, run_id: RunId) -> tuple[Run, Head]:
     return run, tx.head(run_id)
 
 
-def batch_of(place: Place, output: Output) -> Batch:
+def batch_of(held: Held, output: Output) -> Batch:
     """The output as one batch. Raises InvalidFrames naming the frame.
 
     Output that begins before the head can only be a repeat: the store compares its bytes, so grammar does not matter.
     """
     frames = [_frame(fields, output.first_seq + n) for n, fields in enumerate(output.frames)]
-    outline = place.outline
-    if output.first_seq == place.next_seq:
+    outline = held.head.outline
+    if output.first_seq == held.head.seq + 1:
         for frame in frames:
-            _check_ids(place.run, outline, frame)
+            _check_ids(held.run, outline, frame)
             outline = outline.after((frame,))
-    data = tuple(encode(frame, output.first_seq + n) for n, frame in enumerate(frames))
+    data = tuple(_encode(frame, output.first_seq + n) for n, frame in enumerate(frames))
     return Batch(output.first_seq, data, outline, _checkpoint(frames, output))
+
+
+def _encode(frame: OutputFrame, seq: int) -> bytes:
+    if isinstance(frame, TextDelta | ReasoningDelta | ToolCallDelta) and _PART.fullmatch(frame.part):
+        return within_limit(encode_delta(frame.type, seq, frame.part, frame.text), frame.type)
+    return encode(frame, seq)
 
 
 def _frame(fields: dict[str, JsonValue], seq: int) -> OutputFrame:

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from typing import Any, Final
 
+from .sse import KEEPALIVE
+
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -37,7 +39,7 @@ class Reader:
     def push(self, body: bytes, *, last: bool = False, then: Callable[["Reader"], None]) -> None:
         """Send without waiting. If the socket blocks, the reader is parked and `then(self)` called when it is free."""
         self.idle = False
-        if self.preamble:
+        if self.preamble and body and body is not KEEPALIVE:
             body, self.preamble = self.preamble + body, b""
         if last:
             self.closed = True
@@ -58,7 +60,7 @@ class Reader:
     async def write(self, body: bytes, *, last: bool = False) -> None:
         """Send and wait until the socket took it (catch-up)."""
         self.idle = False
-        if self.preamble:
+        if self.preamble and body and body is not KEEPALIVE:
             body, self.preamble = self.preamble + body, b""
         if last:
             self.closed = True

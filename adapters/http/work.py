@@ -105,15 +105,15 @@ class Work:
         """POST /v1/runs/{run_id}/output: durable on 200; the same again is 200 and changes nothing."""
         run_id, epoch = run_id_in(request.scope), epoch_in(request.scope)
         body = await self._bodies.read_output(request, Output)
-        place = await self._heads.place(run_id, epoch, body.first_seq)
-        batch = batch_of(place, body)
+        held = await self._heads.held(run_id, epoch, body.first_seq)
+        batch = batch_of(held, body)
         try:
             await self._application.append(Append(run_id, epoch, batch))
         except ReattachError:
             self._heads.forget(run_id)
             raise
-        if batch.first_seq == place.next_seq:
-            self._heads.remember(place, batch)
+        if batch.first_seq > held.head.seq:
+            self._heads.remember(held.run, batch)
         return answer({"head_seq": batch.first_seq + len(batch.data) - 1})
 
     async def suspend(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ from ...domain.run import Run
 from ...domain.transitions import Status
 from ..codec import OUTPUT_TOPIC, Codec, Row, checksum, stream_id
 from . import statements as sql
-from .projections import Place, fold, folds_at
+from .projections import Place, fold
 from .transaction import loaded, save_checkpoint
 
 PLACES_CACHED: Final = 16_384
@@ -34,10 +34,13 @@ class Places:
         return place
 
 
-def append_output(connection: sqlite3.Connection, codec: Codec, places: Places, append: Append) -> Committed | None:
+def append_output(
+    connection: sqlite3.Connection, codec: Codec, places: Places, append: Append, *, folds: bool
+) -> Committed | None:
     """Append inside the open transaction; None if the same append stands there already.
 
-    Raises NotFound, StaleEpoch, RunClosed or AppendConflict; the transaction is then as it was.
+    With `folds` the messages are folded on. Raises NotFound, StaleEpoch, RunClosed or AppendConflict; the
+    transaction is then as it was.
     """
     batch, run_id, epoch = append.batch, append.run_id, append.epoch
     stream = stream_id(run_id)
@@ -61,15 +64,10 @@ def append_output(connection: sqlite3.Connection, codec: Codec, places: Places, 
     place = places.of(connection, run_id)
     if batch.checkpoint is not None:
         save_checkpoint(connection, run_id, batch.checkpoint)
-    if folds_at(batch.first_seq, batch.data):
+    if folds:
         # All but the last frame: a snapshot stops before the head, so that a real frame always follows it.
         fold(connection, codec, place, batch.first_seq, batch.data[:-1])
     return Committed(run_id, place.session_id, Record(batch.first_seq, epoch, batch.data))
-
-
-def is_one_statement(append: Append) -> bool:
-    """Whether the append is the fence's statement alone, which undoes itself if it fails."""
-    return append.batch.checkpoint is None and not folds_at(append.batch.first_seq, append.batch.data)
 
 
 def _refuse(connection: sqlite3.Connection, codec: Codec, append: Append) -> None:

@@ -12,8 +12,9 @@ from ...domain.errors import ReattachError, StoreUnavailable
 from ...domain.ports import Append, Clock, Committed
 from ..codec import Codec
 from ..sqlite import data_version, domain_error
-from .appends import Places, append_output, is_one_statement
+from .appends import Places, append_output
 from .library import Library
+from .projections import folds_at
 from .transaction import SqliteTransaction
 
 Work = Append | Callable[[SqliteTransaction], Any]
@@ -102,16 +103,20 @@ class Writer:
         return self._connection
 
     def _one(self, connection: sqlite3.Connection, work: Work, news: list[Committed]) -> Result:
-        if isinstance(work, Append) and is_one_statement(work):
-            try:
-                return self._append(connection, work, news)
-            except ReattachError as error:
-                return Result(error=error)
+        folds = False
+        if isinstance(work, Append):
+            folds = folds_at(work.batch.first_seq, work.batch.data)
+            if not folds and work.batch.checkpoint is None:
+                # The fence's statement is all there is, and undoes itself: no savepoint on the hot path.
+                try:
+                    return self._append(connection, work, news, folds=False)
+                except ReattachError as error:
+                    return Result(error=error)
         connection.execute("SAVEPOINT work")
         told = len(news)
         try:
             if isinstance(work, Append):
-                result = self._append(connection, work, news)
+                result = self._append(connection, work, news, folds=folds)
             else:
                 result = self._transact(connection, work, news)
         except Exception as error:
@@ -120,12 +125,13 @@ class Writer:
             del news[told:]
             connection.execute("ROLLBACK TO work")
             connection.execute("RELEASE work")
+            # Whatever a work raises is its author's, and undoes only that work.
             return Result(error=domain_error(error) if isinstance(error, sqlite3.Error) else error)
         connection.execute("RELEASE work")
         return result
 
-    def _append(self, connection: sqlite3.Connection, append: Append, news: list[Committed]) -> Result:
-        committed = append_output(connection, self._codec, self._places, append)
+    def _append(self, connection: sqlite3.Connection, append: Append, news: list[Committed], *, folds: bool) -> Result:
+        committed = append_output(connection, self._codec, self._places, append, folds=folds)
         if committed is not None:
             news.append(committed)
         return Result()

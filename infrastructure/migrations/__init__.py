@@ -1,6 +1,7 @@
 """The schema's history, which Alembic applies: when an embedded database is opened, or by `reattach migrate`."""
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 HEAD: Final = "0001"
 """The revision this code works with. Kept here so that opening a current database does not load Alembic."""
 
+_MIGRATING: Final = threading.Lock()
+"""Alembic keeps what it works on in global state; one thread of a process at a time."""
+
 
 def migrate(path: Path) -> None:
     """Create the file, or bring its schema to HEAD. Safe to run in several processes at once.
@@ -24,14 +28,9 @@ def migrate(path: Path) -> None:
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
     try:
-        if _revision(connection, path) == HEAD:
-            return
-        # Under the write lock: of several processes that start at once, one migrates and the others find it done.
-        connection.execute("BEGIN IMMEDIATE")
         if _revision(connection, path) != HEAD:
-            _upgrade(connection, path)
-        if connection.in_transaction:
-            connection.execute("COMMIT")
+            with _MIGRATING:
+                _upgrade(connection, path)
     except sqlite3.Error as error:
         raise domain_error(error) from error
     finally:
@@ -54,16 +53,18 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415  - as above
 
     config = configuration()
-    known = [revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()]
-    revision = _revision(connection, path)
-    if revision is not None and revision not in known:
-        detail = f"{path} was written by a newer version of Reattach (schema {revision}, this one knows {known[0]})."
-        raise ConfigurationError(f"{detail} Run that version, or restore a backup of this one.", schema=revision)
     engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
-    with engine.connect() as bound:
+    with engine.connect() as bound, bound.begin():
+        # Under the write lock: of several processes that start at once, one migrates and the others find it done.
+        # Taken only here, because SQLAlchemy rolls a connection back when it first sees it; it also commits.
+        connection.execute("BEGIN IMMEDIATE")
+        revision = _revision(connection, path)
+        known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+        if revision is not None and revision not in known:
+            detail = f"{path} was written by a newer version of Reattach (its schema is {revision}, ours {known[0]})."
+            raise ConfigurationError(f"{detail} Run that version, or restore a backup of this one.", schema=revision)
         config.attributes["connection"] = bound
         command.upgrade(config, "head")
-        bound.commit()
 
 
 def configuration() -> "Config":

@@ -112,7 +112,7 @@ BROKEN = {
     "import pydantic_ai_missing": "it needs pydantic_ai_missing",
     f"{FUNCTION}\nchat.__name__ = 'two words'": "'two words' .* can't name an agent",
     f"{FUNCTION}\nchat = [chat, chat]": "Two agents are called chat",
-    f"{FUNCTION}\nfrom reattach.adapters.agents.script import ScriptAgent\nchat = {'a': ScriptAgent()}": "calls itself script",
+    "from reattach.adapters.agents.script import ScriptAgent as S\nchat = {'a': S()}": "calls itself script",
     f"{FUNCTION}\nfrom reattach import agent\nchat = agent(on_take_over='perhaps')(chat)": "continue or fail",
 }
 

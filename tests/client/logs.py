@@ -12,6 +12,17 @@ JOB = "job_01h455vb4pex5vsknk084sn02q"
 RUN = "run_01h455vb4pex5vsknk084sn02q"
 OTHER = "run_01h455vb4pex5vsknk084sn02r"
 AT = "2026-11-21T10:40:00Z"
+RUN_AS_IT_IS = {
+    "run_id": RUN,
+    "session_id": SESSION,
+    "job_id": JOB,
+    "agent": "demo",
+    "status": "running",
+    "turn": 1,
+    "attempt": 1,
+    "head_seq": 3,
+    "created_at": AT,
+}
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reattach.adapters.client import Client, Frame, Interruption, StreamSpliced, UnexpectedAnswer, Unreachable
+from reattach.adapters.client import Client, Frame, Interruption, UnexpectedAnswer, Unreachable
 from reattach.domain.errors import InvalidCursor, NotFound
 
+from .following import FRAMES, LOG, followed
 from .ids import CountingIds
-from .logs import OTHER, RUN, SESSION, Line, after, body, event, log, numbered
-from .wire import FAST, End, Reply, Request, answer, gather, problem, talking, wire
-
-LOG = log("Hello", ", ", "world")
-FRAMES = [line.as_frame() for line in LOG]
-RUN_AS_IT_IS = {
-    "run_id": RUN,
-    "session_id": SESSION,
-    "job_id": "job_01h455vb4pex5vsknk084sn02q",
-    "agent": "demo",
-    "status": "running",
-    "turn": 1,
-    "attempt": 1,
-    "head_seq": 3,
-    "created_at": "2026-11-21T10:40:00Z",
-}
+from .logs import RUN, Line, after, body, event, numbered
+from .wire import FAST, End, Reply, Request, gather, problem, talking, wire
 
 
 def resumes(lines: list[Line], *faults: Callable[[bytes], Reply]) -> Callable[[Request], Reply]:
@@ -50,11 +37,6 @@ def cut_at(position: int, end: End) -> Callable[[bytes], Reply]:
 
 def passing(reply: Reply) -> Callable[[bytes], Reply]:
     return lambda _: reply
-
-
-async def followed(*replies: Reply, script: Callable[[Request], Reply] | None = None, **options: object) -> list[Frame]:
-    async with talking(*replies, script=script) as (_, client):
-        return await gather(client.follow(RUN, **options))  # type: ignore[arg-type]  # each test passes what follow takes
 
 
 def test_an_undisturbed_run_in_one_connection() -> None:
@@ -95,7 +77,7 @@ faults = st.lists(
 def test_every_fault_at_every_byte(spoiled: list[Callable[[bytes], Reply]], known: int) -> None:
     """The resume law, from the client's side: prefix and resumes are the uninterrupted frames."""
     cursor = LOG[known - 1].id if known else None
-    frames = asyncio.run(followed(script=resumes(LOG, *spoiled), after=cursor))
+    frames = followed(script=resumes(LOG, *spoiled), after=cursor)
     assert [frame for frame in frames if not frame.type.startswith("session.")] == FRAMES[known:]
 
 
@@ -104,7 +86,7 @@ def test_every_fault_at_every_byte(spoiled: list[Callable[[bytes], Reply]], know
 def test_repeats_are_dropped(ends: list[int]) -> None:
     """A cache in between that ignores Last-Event-ID sends the beginning again and again."""
     replies = [Reply(body(LOG[:end]), end="cut") for end in ends]
-    assert asyncio.run(followed(*replies, Reply(body(LOG)))) == FRAMES
+    assert followed(*replies, Reply(body(LOG))) == FRAMES
 
 
 def test_the_cursor_of_the_last_whole_frame_comes_back() -> None:
@@ -129,7 +111,7 @@ def test_a_bare_seq_until_a_cursor_is_known() -> None:
 
 
 def test_204_is_the_end() -> None:
-    assert asyncio.run(followed(Reply(status=204), after=LOG[-1].id)) == []
+    assert followed(Reply(status=204), after=LOG[-1].id) == []
 
 
 def test_a_suspended_run_goes_on() -> None:
@@ -137,7 +119,7 @@ def test_a_suspended_run_goes_on() -> None:
     suspended = {"type": "run.suspended", **fact, "approvals": ["1.1.a1"], "closes": []}
     lines = [*LOG[:4], *numbered([suspended, *(line.data | {"seq": 0} for line in LOG[4:])], first=5)]
     lines = numbered([{k: v for k, v in line.data.items() if k != "seq"} for line in lines])
-    frames = asyncio.run(followed(Reply(body(lines[:5])), Reply(body(lines[5:]))))
+    frames = followed(Reply(body(lines[:5])), Reply(body(lines[5:])))
     assert [frame.type for frame in frames] == [line.data["type"] for line in lines]
 
 
@@ -145,7 +127,7 @@ def test_reconnect_waits_as_asked_and_is_not_delivered() -> None:
     heard: list[Interruption] = []
     reconnect = event({"type": "stream.reconnect", "reason": "draining", "retry_ms": 7})
     replies = (Reply(body(LOG[:2]) + reconnect), Reply(body(LOG[2:])))
-    assert asyncio.run(followed(*replies, interrupted=heard.append)) == FRAMES
+    assert followed(*replies, interrupted=heard.append) == FRAMES
     assert [(one.count, 0.007 <= one.wait_s <= 0.007 * 1.5) for one in heard] == [(1, True)]
     assert "draining" in heard[0].why
 
@@ -153,7 +135,7 @@ def test_reconnect_waits_as_asked_and_is_not_delivered() -> None:
 def test_waits_grow_until_a_frame_comes() -> None:
     heard: list[Interruption] = []
     script = [Reply(b"retry: 2\n\n"), Reply(status=500), Reply(status=500), Reply(body(LOG[:1], retry_ms=None))]
-    asyncio.run(followed(*script, Reply(body(LOG[1:])), interrupted=heard.append))
+    followed(*script, Reply(body(LOG[1:])), interrupted=heard.append)
     assert [one.count for one in heard] == [1, 2, 3, 1]
     floors = [0.002, 0.004, 0.008, 0.002]
     assert all(floor <= one.wait_s <= floor * 1.5 for floor, one in zip(floors, heard, strict=True))
@@ -203,92 +185,6 @@ def test_a_server_that_stays_away_is_given_up() -> None:
     asyncio.run(scenario())
 
 
-RESET = event({"type": "stream.reset", "reason": "generation", "cursor": LOG[3].id})
-
-
-def snapshot(seq: int, run_id: str = RUN) -> bytes:
-    run = {"run_id": run_id, "session_id": SESSION} if seq else {}
-    return event(
-        {"type": "stream.snapshot", "state": {"run": run, "messages": [], "pending_approvals": []}, "seq": seq}
-    )
-
-
-def test_a_reset_is_delivered_and_the_stream_goes_on_from_its_snapshot() -> None:
-    restored = log("Hi", generation=1)
-    frames = asyncio.run(followed(Reply(RESET + snapshot(4) + body(restored[4:])), after=LOG[5].id))
-    assert [frame.type for frame in frames[:2]] == ["stream.reset", "stream.snapshot"]
-    assert frames[2:] == [line.as_frame() for line in restored[4:]]
-
-
-def test_a_reset_that_is_cut_off_is_asked_for_again() -> None:
-    async def scenario() -> None:
-        restored = log("Hi", generation=1)
-        script = [Reply(RESET, end="cut"), Reply(RESET + snapshot(0) + body(restored))]
-        async with talking(*script) as (server, client):
-            frames = await gather(client.follow(RUN, LOG[5].id))
-            assert server.requests[1].headers["last-event-id"] == LOG[5].id
-        kinds = [frame.type for frame in frames[:3]]
-        assert kinds == ["stream.reset", "stream.reset", "stream.snapshot"]
-        assert frames[3:] == [line.as_frame() for line in restored]
-
-    asyncio.run(scenario())
-
-
-def test_a_snapshot_first() -> None:
-    async def scenario() -> None:
-        async with talking(Reply(snapshot(5) + body(LOG[5:6]), end="cut"), Reply(body(LOG[6:]))) as (server, client):
-            frames = await gather(client.follow(RUN, snapshot=True))
-            assert frames[1:] == FRAMES[5:]
-            assert [request.target.partition("?")[2] for request in server.requests] == ["snapshot=true"] * 2
-
-    asyncio.run(scenario())
-
-
-def test_an_unreadable_record_is_passed_on_and_skipped() -> None:
-    lost = {"type": "stream.error", "first_seq": 4, "last_seq": 6, "code": "record_damaged"}
-    frames = asyncio.run(followed(Reply(body(LOG[:3]) + event(lost, LOG[5].id)), Reply(body(LOG[6:]))))
-    assert [frame.seq for frame in frames] == [1, 2, 3, *range(6, len(LOG) + 1)]
-
-
-def test_a_gap_that_the_runs_request_config_explains() -> None:
-    async def scenario(kinds: list[str] | None) -> list[Frame]:
-        shown = [line for line in LOG if not line.data["type"].startswith("text.")]
-        resource = RUN_AS_IT_IS | {"request_config": {"kinds": kinds, "tool_output": "full"}}
-
-        def reply(request: Request) -> Reply:
-            return Reply(body(shown)) if "/events" in request.target else answer(resource)
-
-        async with talking(script=reply) as (_, client):
-            return await gather(client.follow(RUN))
-
-    assert [frame.seq for frame in asyncio.run(scenario(["tool"]))] == [1, 2, 3, 9, 10]
-    with pytest.raises(StreamSpliced):
-        asyncio.run(scenario(None))
-
-
-@pytest.mark.parametrize(
-    "spliced",
-    [
-        pytest.param([*LOG[:2], *log("x", run_id=OTHER)[2:]], id="another run's frame"),
-        pytest.param([*LOG[:2], *log("x", generation=1)[2:]], id="another generation"),
-        pytest.param([*log("x", epoch=3)[:4], *log("x", epoch=2)[4:]], id="an epoch that fell"),
-        pytest.param([*LOG[:4], *log("x", epoch=2)[2:4]], id="frames we have, of a later epoch"),
-        pytest.param(LOG[2:], id="a beginning in the middle"),
-        pytest.param([*LOG[:2], Line(LOG[2].id, LOG[3].data)], id="an id that is not the frame's"),
-    ],
-)
-def test_a_splice_is_never_delivered(spliced: list[Line]) -> None:
-    async def scenario() -> None:
-        received: list[Frame] = []
-        async with talking(Reply(body(spliced))) as (_, client):
-            with pytest.raises(StreamSpliced):
-                async for frame in client.follow(RUN):
-                    received.append(frame)
-        assert received == [line.as_frame() for line in spliced[: len(received)]]
-
-    asyncio.run(scenario())
-
-
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -305,14 +201,14 @@ def test_a_splice_is_never_delivered(spliced: list[Line]) -> None:
 )
 def test_what_is_no_stream_of_ours_is_refused(nonsense: Reply) -> None:
     with pytest.raises(UnexpectedAnswer):
-        asyncio.run(followed(nonsense))
+        followed(nonsense)
 
 
 def test_refusals_are_the_domains_own() -> None:
     with pytest.raises(NotFound, match="Not here"):
-        asyncio.run(followed(problem(404, "not_found", "Not here.")))
+        followed(problem(404, "not_found", "Not here."))
     with pytest.raises(InvalidCursor):
-        asyncio.run(followed(problem(400, "invalid_cursor"), after="nonsense"))
+        followed(problem(400, "invalid_cursor"), after="nonsense")
 
 
 def test_leaving_in_the_middle_closes_the_connection() -> None:

@@ -18,8 +18,7 @@ from reattach.domain.errors import (
 )
 
 from .ids import CountingIds
-from .logs import RUN, SESSION
-from .test_follow import RUN_AS_IT_IS
+from .logs import RUN, RUN_AS_IT_IS, SESSION
 from .wire import FAST, Reply, Request, answer, problem, talking, wire
 
 SESSION_AS_IT_IS = {"session_id": SESSION, "status": "open", "created_at": "2026-11-21T10:40:00Z", "metadata": {"a": 1}}
@@ -45,7 +44,9 @@ def test_a_run_in_a_session_of_its_own() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("trouble", [Reply(refuse=True), Reply(b"{", end="cut"), Reply(status=502), problem(503, "draining")])
+@pytest.mark.parametrize(
+    "trouble", [Reply(refuse=True), Reply(b"{", end="cut"), Reply(status=502), problem(503, "draining")]
+)
 def test_a_start_is_repeated_with_the_same_key(trouble: Reply) -> None:
     async def scenario() -> None:
         script = [trouble, trouble, answer(RUN_AS_IT_IS, 202)]
@@ -72,8 +73,12 @@ def test_two_starts_have_two_keys_and_a_given_one_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("trouble", "kind"),
-    [(Reply(refuse=True), Unreachable), (Reply(status=500), UnexpectedAnswer)]
-    + [(problem(503, "store_unavailable"), StoreUnavailable), (problem(503, "draining"), Draining)],
+    [
+        (Reply(refuse=True), Unreachable),
+        (Reply(status=500), UnexpectedAnswer),
+        (problem(503, "store_unavailable"), StoreUnavailable),
+        (problem(503, "draining"), Draining),
+    ],
 )
 def test_attempts_are_counted(trouble: Reply, kind: type[ReattachError]) -> None:
     async def scenario() -> None:
@@ -126,8 +131,15 @@ def test_a_code_of_a_newer_server() -> None:
 
 @pytest.mark.parametrize(
     "nonsense",
-    [Reply(b"<html>", 404, "text/html"), Reply(b"<html>", 200, "text/html"), answer({"run_id": 1}), answer([])]
-    + [answer({"detail": "no code"}, 400), answer(7, 400), Reply(b"", 302, headers={"location": "/elsewhere"})],
+    [
+        Reply(b"<html>", 404, "text/html"),
+        Reply(b"<html>", 200, "text/html"),
+        answer({"run_id": 1}),
+        answer([]),
+        answer({"detail": "no code"}, 400),
+        answer(7, 400),
+        Reply(b"", 302, headers={"location": "/elsewhere"}),
+    ],
 )
 def test_an_answer_of_something_else(nonsense: Reply) -> None:
     async def scenario() -> None:
@@ -199,7 +211,9 @@ def test_a_server_below_a_path() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "127.0.0.1:8000", "ftp://x", "http://", "http://x:y", "http://\0"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "127.0.0.1:8000", "ftp://x", "http://", "http://x:y", "http://\0"]
+)
 def test_a_url_that_cannot_work(url: str) -> None:
     with pytest.raises(Invalid) as caught:
         Client(url, ids=CountingIds())

@@ -62,8 +62,17 @@ def test_the_standards_rules(text: str, events: list[Event]) -> None:
 
 @pytest.mark.parametrize(
     ("line", "retry_ms"),
-    [("retry: 10", 10), ("retry:10", 10), ("retry: 0", 0), ("retry: 10x", None), ("retry: -5", None), ("retry: 1e3", None)]
-    + [("retry", None), ("retry: ١", None), ("retry: " + "9" * 5000, None)],
+    [
+        ("retry: 10", 10),
+        ("retry:10", 10),
+        ("retry: 0", 0),
+        ("retry: 10x", None),
+        ("retry: -5", None),
+        ("retry: 1e3", None),
+        ("retry", None),
+        ("retry: \u0661", None),
+        ("retry: " + "9" * 5000, None),
+    ],
 )
 def test_retry_takes_digits_only(line: str, retry_ms: int | None) -> None:
     assert parse([f"{line}\ndata: a\n\n".encode()]) == ([Event("message", "a", None)], retry_ms)
@@ -98,10 +107,8 @@ def test_byte_by_byte_gives_the_same_events(data: bytes) -> None:
 def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "EVENT_CHARS_MAX", 1000)
     for line in (b"data: " + b"x" * 90, b"data: " + b"x" * 90 + b"\n"):
-        parser = Parser()
         with pytest.raises(EventTooLarge):
-            for _ in range(12):
-                parser.feed(line)
+            parse([line] * 12)
 
 
 def test_many_small_events_are_no_large_one(monkeypatch: pytest.MonkeyPatch) -> None:

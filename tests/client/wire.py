@@ -7,7 +7,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -118,7 +118,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(*replies: Reply, script: Callable[[Request], Reply] | None = None) -> AsyncIterator[Wire]:
+async def wire(*replies: Reply, script: Callable[[Request], Reply] | None = None) -> AsyncGenerator[Wire]:
     """A listening server for the length of a test."""
     server = Wire(script or replies)
     await server.open()
@@ -134,11 +134,13 @@ async def talking(
     script: Callable[[Request], Reply] | None = None,
     patience: Patience = FAST,
     token: str | None = None,
-) -> AsyncIterator[tuple[Wire, Client]]:
+) -> AsyncGenerator[tuple[Wire, Client]]:
     """A server and a client of it."""
-    async with wire(*replies, script=script) as server:
-        async with Client(server.url, token, ids=CountingIds(), patience=patience) as client:
-            yield server, client
+    async with (
+        wire(*replies, script=script) as server,
+        Client(server.url, token, ids=CountingIds(), patience=patience) as client,
+    ):
+        yield server, client
 
 
 async def gather(frames: AsyncIterator[Frame]) -> list[Frame]:

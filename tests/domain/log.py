@@ -32,7 +32,7 @@ from reattach.domain.run import (
     digest_of,
 )
 from reattach.domain.scribe import Batch, Checkpointed, Scribe
-from reattach.domain.transitions import RUN_TABLE, targets
+from reattach.domain.transitions import RUN_TABLE, Status, targets
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId(identifier("ses", UUID(int=0x0190_0000_0000_7000_8000_0000_0000_0001)))
@@ -235,3 +235,18 @@ class RunLog:
     @property
     def reset_to(self) -> int:
         return self.checkpoint.seq if self.checkpoint else 0
+
+
+def run_in(state: Status | None) -> RunLog:
+    """A run that has just come into this state."""
+    log = RunLog()
+    if state is not None:
+        log.create()
+    if state not in (None, Status.PENDING, Status.CANCELLED):
+        log.claim()
+    if state is Status.WAITING:
+        log.suspend(("pay", {"sum": 1}))
+    if state is not None and state.final:
+        {Status.COMPLETED: log.complete, Status.FAILED: log.fail, Status.CANCELLED: log.cancel}[state]()
+    assert log.run.status is state
+    return log

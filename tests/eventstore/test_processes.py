@@ -1,7 +1,6 @@
 """Several processes on one file: nothing is lost, doubled or reordered, not even by a kill; readers are woken."""
 
 import asyncio
-import os
 import re
 import sqlite3
 import sys
@@ -25,10 +24,8 @@ from reattach.infrastructure.eventstore.writer import Writer
 from reattach.infrastructure.sqlite import connect_reader, connect_writer
 from reattach.infrastructure.wakeups import Wakeups
 
-from .world import Listening, ManualClock, Segment, World
+from .world import ENVIRONMENT, ROOT, Listening, ManualClock, Segment, World
 
-ROOT: Final = Path(__file__).parents[2]
-ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": f"{ROOT / '.src'}{os.pathsep}{ROOT}"}
 WORD: Final = re.compile(rb'"text":"([a-z]+\d+)\."')
 
 pytestmark = pytest.mark.anyio

@@ -1,9 +1,11 @@
 """A small world around a store: a clock in our hand, one agent, and runs brought into the state a test needs."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, Protocol, Self
 
 from pydantic import JsonValue
@@ -18,6 +20,10 @@ from reattach.domain.run import Decision, Run
 from reattach.domain.scribe import Batch, Scribe
 from reattach.domain.snapshot import Snapshot
 from reattach.infrastructure.clock import UuidV7
+
+ROOT: Final = Path(__file__).parents[2]
+ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": f"{ROOT / '.src'}{os.pathsep}{ROOT}"}
+"""Where another process of ours runs, and with what."""
 
 TENANT: Final = "default"
 WORKER: Final = "worker-1"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .serving import Api, Backend
+from .serving import Api, Backend, Held
 
 ANNA, BERT, WORKER = "anna-token", "bert-token", "worker-token"
 
@@ -69,3 +69,9 @@ def worker(guarded_port: int) -> Iterator[Api]:
     client = Api(guarded_port, WORKER)
     yield client
     client.http.close()
+
+
+@pytest.fixture
+def held(api: Api) -> Held:
+    """A run that has just been claimed."""
+    return api.claim(api.run(input={"any": "input"}))

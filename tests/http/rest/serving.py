@@ -1,9 +1,9 @@
-"""The service on real ports: one store, one application, as many servers as the tests need, in a thread of their own."""
+"""The service on real ports: one store, one application, as many servers as tests need, in a thread of their own."""
 
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
@@ -24,7 +24,7 @@ from reattach.adapters.http.broadcaster import Broadcaster, StreamTimes
 from reattach.adapters.http.connection import Connection
 from reattach.adapters.http.routes import Path as PathApp
 from reattach.adapters.http.stream import RunEvents, SessionEvents
-from reattach.domain.agent import Context, Output
+from reattach.domain.agent import Context, Output, Text
 from reattach.domain.application import Application, Limits
 from reattach.infrastructure.clock import SystemClock, UuidV7
 from reattach.infrastructure.eventstore import open_store
@@ -34,11 +34,9 @@ T = TypeVar("T")
 
 
 @agent(name="plain")
-async def plain(_: Context) -> Any:
+async def plain(context: Context) -> AsyncIterator[Output]:
     """An agent that takes any input. No worker runs here: the tests are the workers."""
-    outputs: tuple[Output, ...] = ()
-    for output in outputs:
-        yield output
+    yield Text(str(context.input))
 
 
 class Backend:
@@ -80,7 +78,7 @@ class Backend:
     @contextmanager
     def serve(
         self, tokens: str = "", limits: HttpLimits | None = None, draining: Callable[[], bool] = lambda: False
-    ) -> Iterator[int]:
+    ) -> Generator[int]:
         """A server with these settings; its port."""
         runs = RunEvents(self.application, self.broadcaster)
         app = create_app(
@@ -146,6 +144,16 @@ class Api:
         run: dict[str, Any] = answer.json()
         return run
 
+    def start(self, session_id: str, body: Any = None, **headers: str) -> httpx.Response:
+        """Start a run, or try to."""
+        return self.post(
+            f"/v1/sessions/{session_id}/runs", {"agent": "plain", "input": "hi"} if body is None else body, **headers
+        )
+
+    def decide(self, run_id: str, *decisions: Any) -> httpx.Response:
+        """Decide, or try to."""
+        return self.post(f"/v1/runs/{run_id}/decisions", {"decisions": list(decisions)})
+
     def read(self, run: "dict[str, Any] | Held") -> dict[str, Any]:
         """The run as it is now."""
         run_id = run.run_id if isinstance(run, Held) else run["run_id"]
@@ -155,7 +163,9 @@ class Api:
     def claim(self, run: dict[str, Any], worker: str = "w1") -> "Held":
         """Claim runs until this one is ours; what others left behind is cancelled."""
         while True:
-            items = self.post("/v1/work/claim", {"worker": worker, "agents": ["plain", "script"], "limit": 1}).json()["items"]
+            items = self.post("/v1/work/claim", {"worker": worker, "agents": ["plain", "script"], "limit": 1}).json()[
+                "items"
+            ]
             assert items, f"{run['run_id']} can't be claimed"
             if items[0]["run"]["run_id"] == run["run_id"]:
                 return Held(self, items[0])
@@ -206,6 +216,11 @@ class Held:
             {"type": "message.end", "message_id": message, "role": "assistant"},
         ]
 
+    def frames(self) -> list[str]:
+        """The run's log so far, as its stream has it."""
+        text = self.api.get(f"/v1/runs/{self.run_id}/events", params={"follow": "false"}).text
+        return [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+
     def suspend(self, *tools: str) -> list[str]:
         """Ask for approvals; their ids."""
         approvals = [{"tool_call_id": f"c-{tool}", "tool": tool, "arguments": {"for": tool}} for tool in tools]
@@ -215,7 +230,7 @@ class Held:
 
 
 @contextmanager
-def connection(port: int) -> Iterator[socket.socket]:
+def connection(port: int) -> Generator[socket.socket]:
     """A socket for what no client library would send."""
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as opened:
         yield opened

@@ -18,12 +18,32 @@ def nested(levels: int, opening: str = "[", closing: str = "]") -> str:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"nope", b'{"metadata":}', b"{}{}", b"{'a':1}", b'{"a":1,}', b" ", b"\xff", b"\x00", b"\xef\xbb\xbf{}"]
-    + [b'{"metadata":{"a":"\xff"}}', b'{"metadata":{"a":"\xed\xa0\x80"}}', b'{"metadata":{"a":"\\ud800"}}']
-    + [b'{"metadata":{"\\udc00":1}}', b'{"metadata":{"a":"\x00"}}', b'{"metadata":{"a":NaN}}']
-    + [b'{"metadata":{"a":Infinity}}', b'{"metadata":{"a":1e999}}', b'{"metadata":{"a":[-1e999]}}']
-    + [b'{"metadata":{"a":' + b"1" * 5000 + b"}}", b'{"metadata":{"a":' + b"1" * 400 + b".5}}"]
-    + [nested(100_000).encode(), nested(50_000, '{"a":', "}").encode(), b"[" * 200_000],
+    [
+        b"{",
+        b"nope",
+        b'{"metadata":}',
+        b"{}{}",
+        b"{'a':1}",
+        b'{"a":1,}',
+        b" ",
+        b"\xff",
+        b"\x00",
+        b"\xef\xbb\xbf{}",
+        b'{"metadata":{"a":"\xff"}}',
+        b'{"metadata":{"a":"\xed\xa0\x80"}}',
+        b'{"metadata":{"a":"\\ud800"}}',
+        b'{"metadata":{"\\udc00":1}}',
+        b'{"metadata":{"a":"\x00"}}',
+        b'{"metadata":{"a":NaN}}',
+        b'{"metadata":{"a":Infinity}}',
+        b'{"metadata":{"a":1e999}}',
+        b'{"metadata":{"a":[-1e999]}}',
+        b'{"metadata":{"a":' + b"1" * 5000 + b"}}",
+        b'{"metadata":{"a":' + b"1" * 400 + b".5}}",
+        nested(100000).encode(),
+        nested(50000, '{"a":', "}").encode(),
+        b"[" * 200000,
+    ],
 )
 def test_what_is_no_json(api: Api, body: bytes) -> None:
     refused = api.http.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
@@ -62,7 +82,14 @@ def test_deep_output_can_be_read_by_everybody(api: Api) -> None:
 
 
 def test_numbers_and_texts_come_back_as_they_were(api: Api) -> None:
-    metadata = {"big": 10**4000, "float": 5e-324, "nul": "\u0000", "\u0000": 1, "pair": "\U0001f600", "": {"": []}}
+    metadata: dict[str, Any] = {
+        "big": 10**4000,
+        "float": 5e-324,
+        "nul": "\u0000",
+        "\u0000": 1,
+        "pair": "\U0001f600",
+        "": {"": []},
+    }
     created = api.post("/v1/sessions", {"metadata": metadata})
     assert created.status_code == 201
     assert api.get(created.headers["location"]).json()["metadata"] == metadata
@@ -70,17 +97,27 @@ def test_numbers_and_texts_come_back_as_they_were(api: Api) -> None:
 
 def test_of_two_equal_keys_the_last_counts(api: Api) -> None:
     created = api.http.post(
-        "/v1/sessions", content=b'{"metadata":{"a":1},"metadata":{"b":1,"b":2}}', headers={"Content-Type": "application/json"}
+        "/v1/sessions",
+        content=b'{"metadata":{"a":1},"metadata":{"b":1,"b":2}}',
+        headers={"Content-Type": "application/json"},
     )
     assert created.json()["metadata"] == {"b": 2}
 
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Content-Type": ""}, {"Content-Type": "text/plain"}, {"Content-Type": "application/jsonp"}]
-    + [{"Content-Type": "application/json; charset=latin-1"}, {"Content-Type": "application/json; v=2"}]
-    + [{"Content-Type": "application/json", "Content-Encoding": "gzip"}, {"Content-Type": "multipart/form-data; boundary=x"}]
-    + [{"Content-Type": "application/json, text/plain"}, {"Content-Type": "/" * 1000}],
+    [
+        {},
+        {"Content-Type": ""},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/jsonp"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/json; v=2"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/json, text/plain"},
+        {"Content-Type": "/" * 1000},
+    ],
 )
 def test_only_json_is_read(api: Api, headers: dict[str, str]) -> None:
     refused = api.http.post("/v1/sessions", content=b"{}", headers=headers)
@@ -88,7 +125,9 @@ def test_only_json_is_read(api: Api, headers: dict[str, str]) -> None:
     assert refused.headers["accept"] == "application/json"
 
 
-@pytest.mark.parametrize("media", ["application/json;charset=UTF-8", 'Application/JSON ; charset="utf-8"', "application/json;"])
+@pytest.mark.parametrize(
+    "media", ["application/json;charset=UTF-8", 'Application/JSON ; charset="utf-8"', "application/json;"]
+)
 def test_json_has_several_spellings(api: Api, media: str) -> None:
     assert api.http.post("/v1/sessions", content=b"{}", headers={"Content-Type": media}).status_code == 201
 

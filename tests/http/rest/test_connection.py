@@ -21,14 +21,24 @@ def closed(opened: socket.socket) -> bool:
 
 @pytest.mark.parametrize(
     "request_",
-    [b"hello\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 9]
-    + [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n"]
-    + [b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nA: \x01\r\n\r\n"]
-    + [b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1e3\r\n\r\n"]
-    + [b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n"]
-    + [b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"]
-    + [b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n"]
-    + [b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"GET /healthz HTTP/1.1\nHost: x\r\n folded\r\n\r\n"],
+    [
+        b"hello\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 9,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"FOO / HTTP/1.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: \x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1e3\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /healthz HTTP/1.1\nHost: x\r\n folded\r\n\r\n",
+    ],
 )
 def test_what_is_no_http_gets_a_problem_document_too(port: int, request_: bytes) -> None:
     """E1"""
@@ -39,7 +49,9 @@ def test_what_is_no_http_gets_a_problem_document_too(port: int, request_: bytes)
 
 
 def test_a_bad_chunk_is_no_reason_to_wait(port: int) -> None:
-    head = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     with connection(port) as opened:
         opened.sendall(head + b"zz\r\n{}\r\n0\r\n\r\n")
         problem_of(answer_on(opened), 400, "malformed")
@@ -48,9 +60,16 @@ def test_a_bad_chunk_is_no_reason_to_wait(port: int) -> None:
 
 @pytest.mark.parametrize(
     ("before", "piece"),
-    [(b"GET /", b"a"), (b"GET / HTTP/1.1\r\nA: ", b"a"), (b"GET / HTTP/1.1\r\nA", b"a"), (b"GET / HTTP/1.1\r\n", b"A: b\r\n")]
-    + [(b"GET /?", b"a=b&"), (b"POST /v1/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: ", b"a")]
-    + [(b"POST /v1/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;a=", b"a"), (b"", b"\r\n")],
+    [
+        (b"GET /", b"a"),
+        (b"GET / HTTP/1.1\r\nA: ", b"a"),
+        (b"GET / HTTP/1.1\r\nA", b"a"),
+        (b"GET / HTTP/1.1\r\n", b"A: b\r\n"),
+        (b"GET /?", b"a=b&"),
+        (b"POST /v1/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: ", b"a"),
+        (b"POST /v1/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;a=", b"a"),
+        (b"", b"\r\n"),
+    ],
     ids="url value name headers query trailer extension newlines".split(),
 )
 def test_a_head_without_end_is_cut_off(port: int, before: bytes, piece: bytes) -> None:
@@ -114,10 +133,15 @@ def test_requests_may_come_in_one_piece_or_byte_by_byte(port: int) -> None:
 
 @pytest.mark.parametrize(
     "request_",
-    [b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"]
-    + [b"GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /healthz HTTP/1.0\r\n\r\n"]
-    + [b"GET /healthz HTTP/1.1\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"]
-    + [b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: \x80\xff\r\n\r\n", b"GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n"],
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: \x80\xff\r\n\r\n",
+        b"GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
 )
 def test_odd_but_answered(port: int, request_: bytes) -> None:
     with connection(port) as opened:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from pydantic_core import from_json
@@ -101,8 +101,23 @@ def test_an_answer_does_not_grow_with_the_question(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/nowhere", "/v1", "/v1/", "/v1/runs/", "/v1/sessions/", "/v1/runs/a/b/c", "/healthz/", "/healthz%0A", "//", "/V1/agents"]
-    + ["/v1/runs/run_x/events/", "/v1/runs/a%2Fb", "/%00", "/%ff", "/*"],
+    [
+        "/nowhere",
+        "/v1",
+        "/v1/",
+        "/v1/runs/",
+        "/v1/sessions/",
+        "/v1/runs/a/b/c",
+        "/healthz/",
+        "/healthz%0A",
+        "//",
+        "/V1/agents",
+        "/v1/runs/run_x/events/",
+        "/v1/runs/a%2Fb",
+        "/%00",
+        "/%ff",
+        "/*",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
 def test_unknown_paths(api: Api, path: str, method: str) -> None:
@@ -149,8 +164,12 @@ def test_a_bug_is_logged_with_its_traceback_and_told_without(caplog: pytest.LogC
     async def receive() -> Message:
         return {"type": "http.request", "body": b""}
 
-    scope = {"type": "http", "method": "GET", "path": "/v1/x", "query_string": b"", "headers": [], "path_params": {}}
-    asyncio.run(route.app(scope, receive, send))
+    request: dict[str, Any] = {"method": "GET", "path": "/v1/x", "query_string": b"", "headers": [], "path_params": {}}
+
+    async def ask() -> None:
+        await route.app({"type": "http", **request}, receive, send)
+
+    asyncio.run(ask())
     document = from_json(sent[1]["body"])
     assert (sent[0]["status"], document["code"]) == (500, "internal_error")
     assert "secret" not in str(sent)

@@ -1,0 +1,234 @@
+"""What things cost, counted and not timed: SQLite's own instructions, rows, frames folded, pages written."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from pydantic_core import from_json
+
+from reattach.domain.agent import EndPart, Text
+from reattach.domain.identifiers import RunId
+from reattach.domain.ports import Append, Transaction
+from reattach.infrastructure.codec import Codec, stream_id
+from reattach.infrastructure.eventstore import open_store
+from reattach.infrastructure.eventstore.library import Library
+from reattach.infrastructure.eventstore.projections import FOLD_FRAMES
+from reattach.infrastructure.eventstore.reads import Reads
+from reattach.infrastructure.eventstore.recorder import Recorder
+from reattach.infrastructure.eventstore.writer import Writer
+from reattach.infrastructure.sqlite import connect_reader, connect_writer
+
+from .world import TENANT, ManualClock, Segment, World
+
+T = TypeVar("T")
+
+pytestmark = pytest.mark.anyio
+
+
+class Meter:
+    """Counts the instructions SQLite's machine executes on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.count = 0
+        connection.set_progress_handler(self._tick, 1)
+
+    def _tick(self) -> int:
+        self.count += 1
+        return 0
+
+    def of(self, work: Callable[[], object]) -> int:
+        """The instructions this takes."""
+        before = self.count
+        work()
+        return self.count - before
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+async def world(path: Path) -> AsyncIterator[World]:
+    clock = ManualClock()
+    async with open_store(f"sqlite:///{path}", clock, durability="relaxed") as store:
+        yield World(store, clock)
+
+
+async def long_run(world: World, batches: int) -> Segment:
+    """A run with that many batches, of one frame each after the first."""
+    segment = await world.running()
+    await segment.write(Text("x"))
+    appends = [segment.next(Text("y")) for _ in range(batches - 1)]
+    for begin in range(0, len(appends), 500):
+        await asyncio.gather(*map(world.store.append, appends[begin : begin + 500]))
+    return segment
+
+
+async def test_loading_costs_the_same_whatever_the_history(world: World, path: Path) -> None:
+    """Aggregates, head, place of a cursor, a page in the middle, the fence: ten batches or ten thousand."""
+    runs = [(await long_run(world, batches)).run_id for batches in (10, 10_000)]
+    library = Library(Recorder(lambda: connect_writer(path, "strict")), Codec())
+    meters: list[Meter] = []
+
+    def connect() -> sqlite3.Connection:
+        connection = connect_writer(path, "strict")
+        meters.append(Meter(connection))
+        return connection
+
+    writer = Writer(connect, library, Codec(), world.clock)
+    writer.open()
+
+    def asked(work: Callable[[Transaction], object]) -> Callable[[], object]:
+        return lambda: writer.write([work])
+
+    def costs(run_id: RunId) -> list[int]:
+        works: list[Callable[[Transaction], object]] = [
+            lambda tx: tx.run(run_id),
+            lambda tx: tx.head(run_id),
+            lambda tx: tx.checkpoint(run_id),
+        ]
+        return [meters[0].of(asked(work)) for work in works]
+
+    assert costs(runs[0]) == costs(runs[1])
+    writer.close()
+    library.close()
+    reader = connect_reader(path)
+    meter = Meter(reader)
+    reads = Reads(lambda: reader, Codec())
+
+    def reading(run_id: RunId) -> list[int]:
+        works: list[Callable[[], object]] = [
+            lambda: reads.run_view(run_id),
+            lambda: reads.epoch_at(run_id, 7),
+            lambda: reads.read(run_id, 7, 3),
+            lambda: reads.messages(runs_session[run_id], None, 2),
+        ]
+        return [meter.of(work) for work in works]
+
+    runs_session = {run_id: (await world.view(run_id)).run.session_id for run_id in runs}
+    assert reading(runs[0]) == reading(runs[1])
+    reads.close()
+
+
+async def test_replaying_facts_reads_facts_only(world: World, path: Path) -> None:
+    costs: list[int] = []
+    for batches in (10, 5_000):
+        run_id = (await long_run(world, batches)).run_id
+        connection = connect_writer(path, "strict")
+        meter = Meter(connection)
+        library = Library(Recorder(lambda connection=connection: connection), Codec())
+        costs.append(meter.of(lambda library=library, run_id=run_id: replayed(library, run_id)))
+        library.close()
+    assert costs[0] == costs[1]
+
+
+def replayed(library: Library, run_id: RunId) -> None:
+    from uuid import UUID
+
+    from reattach.domain.run import Run
+
+    assert library.replay(Run, UUID(bytes=stream_id(run_id))) is not None
+
+
+@pytest.mark.parametrize("batch", [1, 7, 333, 1500])
+async def test_never_more_than_the_limit_waits_to_be_folded(world: World, path: Path, batch: int) -> None:
+    """One text part that never ends, in batches of any size."""
+    segment = await world.running()
+    with closing(sqlite3.connect(path)) as raw:
+        for _ in range(-(-3_500 // batch)):
+            await segment.write(*[Text("x")] * batch)
+            assert unfolded(raw, segment) <= FOLD_FRAMES
+
+
+async def test_a_part_end_is_folded_with_its_batch(world: World, path: Path) -> None:
+    segment = await world.running()
+    with closing(sqlite3.connect(path)) as raw:
+        await segment.write(Text("a"), EndPart(), Text("b"))
+        assert unfolded(raw, segment) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["cancel", "suspend", "fail"])
+async def test_ending_a_run_of_a_million_frames_folds_no_more_than_the_limit(
+    world: World, path: Path, ending: str
+) -> None:
+    segment = await world.running()
+    for _ in range(1_001):
+        await segment.write(*[Text("x")] * 999)
+    head = (await world.view(segment.run_id)).head_seq
+    assert head > 1_000_000
+    with closing(sqlite3.connect(path)) as raw:
+        folded = carried(raw, segment)
+        await world.end(segment, ending)
+        assert carried(raw, segment) >= head
+        assert carried(raw, segment) - folded <= FOLD_FRAMES + 4
+
+
+def carried(raw: sqlite3.Connection, segment: Segment) -> int:
+    (carry,) = raw.execute("SELECT carry FROM folds WHERE run_id = ?", (stream_id(segment.run_id),)).fetchone()
+    return int(from_json(carry)["seq"])
+
+
+def unfolded(raw: sqlite3.Connection, segment: Segment) -> int:
+    """The run's frames that no fold has seen."""
+    select = "SELECT max(version + frames - 1) FROM events WHERE stream_id = ?"
+    (head,) = raw.execute(select, (stream_id(segment.run_id),)).fetchone()
+    return int(head) - carried(raw, segment)
+
+
+async def test_reading_writes_nothing(world: World, path: Path) -> None:
+    """Every read of the store, and the file's log does not grow by a byte; the connection could not write if it tried."""
+    segment = await world.running()
+    await segment.write(Text("a"), EndPart(), Text("b"))
+    waiting = await world.waiting()
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")}
+    for run in (segment.run, waiting.run):
+        store = world.store
+        await store.check()
+        await store.run_view(run.run_id)
+        await store.session(run.session_id)
+        await store.job(run.job_id)
+        await store.runs(TENANT, {"session_id": run.session_id}, None, 9)
+        await store.sessions(TENANT, {}, None, 9)
+        await store.read(run.run_id, 0, 99)
+        await store.epoch_at(run.run_id, 1)
+        await store.snapshot(run.run_id)
+        await store.next_run(run.session_id, 0, 0)
+        await store.messages(run.session_id, None, 9)
+    after = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")}
+    assert after == before
+    with closing(connect_reader(path)) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM events")
+
+
+async def test_statements_use_their_indexes(world: World, path: Path) -> None:
+    """No statement of the store scans a table."""
+    from reattach.infrastructure.eventstore import statements
+
+    texts = {name: text for name, text in vars(statements).items() if name.isupper() and isinstance(text, str)}
+    texts |= {
+        "runs": statements.select_runs(("session_id", "status"), after=True),
+        "sessions": statements.select_sessions(("status",), after=True),
+        "feed": statements.select_feed(bounds=("gt", "lte"), topics=1),
+        "facts": statements.select_events(bounds=("gt",), desc=True, facts=True),
+    }
+    assert len(texts) > 40
+    with closing(sqlite3.connect(path)) as raw:
+        for name, text in texts.items():
+            plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(parameters(text), 1))]
+            assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step], (name, plan)
+
+
+def parameters(text: str) -> list[str]:
+    import re
+
+    return re.findall(r":(\w+)", text)
+
+
+__all__ = ["Append", "T"]
