@@ -177,6 +177,6 @@ def _from(start: Place, count: int) -> Iterator[tuple[int, Place]]:
     """The numbers from the head of `start` up to `count`, the first one with the rest of `start`."""
     head = start[0] if start else 0
     if head < count:
-        yield head, ()
+        yield head, start[1:]
     for number in range(head + 1, count):
         yield number, ()

@@ -18,9 +18,12 @@ from .feed import Feed
 from .reader import Reader
 
 SLICE_S: Final = 0.002
-"""Seconds the fan-out keeps the loop before others get their turn."""
+"""Seconds the fan-out keeps the loop before others get their turn, while nobody writes."""
 
-SLICE_READERS: Final = 32
+SLICE_WRITING_S: Final = 0.0001
+"""Seconds likewise while writes wait: an append must not feel how many readers there are."""
+
+SLICE_READERS: Final = 8
 """Readers served between two looks at the clock."""
 
 REFILL_FRAMES: Final = 1024
@@ -118,14 +121,14 @@ class Broadcaster:
 
     def _pump(self) -> None:
         """Serve readers for one slice of time; come back for the rest."""
-        deadline = self._clock.monotonic() + SLICE_S
+        began = self._clock.monotonic()
         served = 0
         while self._dirty:
             feed = self._dirty[0]
             while feed.queue:
                 self._advance(feed, feed.queue.pop())
                 served += 1
-                if served % SLICE_READERS == 0 and self._clock.monotonic() >= deadline:
+                if served % SLICE_READERS == 0 and self._clock.monotonic() - began >= self._slice_s:
                     asyncio.get_running_loop().call_soon(self._pump)
                     return
             self._dirty.popleft()
@@ -134,6 +137,10 @@ class Broadcaster:
                 feed.queue = list(feed.readers)
                 self._dirty.append(feed)
         self._pumping = False
+
+    @property
+    def _slice_s(self) -> float:
+        return SLICE_WRITING_S if self.store.waiting else SLICE_S
 
     async def _refill(self, feed: Feed) -> None:
         while True:

@@ -31,6 +31,11 @@ class Committer(Protocol):
         """Queue a work. The future gets its value once it is durable, or the error."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """Works that are not durable yet."""
+        ...
+
     def foreign_commits(self) -> asyncio.Future[bool]:
         """Whether anybody else has committed since this was last asked."""
         ...
@@ -53,7 +58,7 @@ class ThreadCommitter:
         self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
         self._arrived: list[_Entry] = []
         self._waiting = 0
-        self._closing = False
+        self._open = False
         self._thread: threading.Thread | None = None
 
     async def start(self, tell: Tell) -> None:
@@ -64,6 +69,12 @@ class ThreadCommitter:
         self._writer.open()
         self._thread = threading.Thread(target=self._run, name="reattach-committer", daemon=True)
         self._thread.start()
+        self._open = True
+
+    @property
+    def waiting(self) -> int:
+        """Works that are not durable yet."""
+        return self._waiting
 
     def submit(self, work: Work) -> asyncio.Future[Any]:
         """Queue a work. The future gets its value once it is durable, or the error."""
@@ -74,9 +85,9 @@ class ThreadCommitter:
         return self._enter(None)
 
     def _enter(self, work: Work | None) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = self._loop.create_future()
-        if self._closing or self._waiting >= QUEUE_MAX:
-            why = "It is closed." if self._closing else f"{QUEUE_MAX} writes are waiting."
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if not self._open or self._waiting >= QUEUE_MAX:
+            why = f"{QUEUE_MAX} writes are waiting." if self._open else "It is not open."
             future.set_exception(StoreUnavailable(why))
             return future
         self._waiting += 1
@@ -93,9 +104,9 @@ class ThreadCommitter:
 
     async def close(self) -> None:
         """Finish what is queued, then stop."""
-        if self._thread is None or self._closing:
+        if self._thread is None or not self._open:
             return
-        self._closing = True
+        self._open = False
         self._hand_over()
         self._queue.put(None)
         await self._ended
@@ -144,7 +155,7 @@ class ThreadCommitter:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:  # the loop was closed before the store: nobody is left to be told
-            self._closing = True
+            self._open = False
 
     # On the loop again.
 

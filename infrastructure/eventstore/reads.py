@@ -41,8 +41,10 @@ class Reads:
     def check(self) -> int:
         """The store's generation; raises StoreUnavailable unless the store can be read."""
         with _driver_errors():
-            generation: int = self._one(sql.SELECT_META, {"key": "generation"})[0]
-        return generation
+            row = self._one(sql.SELECT_META, {"key": "generation"})
+        if row is None:
+            raise RecordDamaged("The database does not know its generation.")
+        return int(row[0])
 
     def run_view(self, run_id: RunId) -> RunView | None:
         """The run as it is now."""

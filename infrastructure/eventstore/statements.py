@@ -5,7 +5,7 @@ transactions themselves.
 """
 
 import re
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -28,6 +28,8 @@ from .schema import (
 )
 
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
+_VARIANTS: Final = 64
+"""Compiled forms kept of each statement that depends on its filters."""
 
 
 def compiled(statement: sa.ClauseElement) -> str:
@@ -109,7 +111,8 @@ SELECT_NEXT_VERSION: Final = compiled(
 )
 
 
-def select_events(*, bounds: Sequence[str], desc: bool, facts: bool) -> str:
+@lru_cache(_VARIANTS)
+def select_events(*, bounds: tuple[str, ...], desc: bool, facts: bool) -> str:
     """A stream's events for the library: `bounds` among gt and lte; up to :limit (-1: all)."""
     conditions = {"gt": events.c.version > _p("gt"), "lte": events.c.version <= _p("lte")}
     where = [_stream, *(conditions[bound] for bound in bounds), *([_facts] if facts else [])]
@@ -117,7 +120,8 @@ def select_events(*, bounds: Sequence[str], desc: bool, facts: bool) -> str:
     return compiled(sa.select(*_row).where(*where).order_by(order).limit(_p("limit")))
 
 
-def select_feed(*, bounds: Sequence[str], topics: int) -> str:
+@lru_cache(_VARIANTS)
+def select_feed(*, bounds: tuple[str, ...], topics: int) -> str:
     """The feed in its order: `bounds` among gt, gte and lte; only :topic0.. if `topics` of them are given."""
     feed = events.c.feed_id
     conditions = {"gt": feed > _p("gt"), "gte": feed >= _p("gte"), "lte": feed <= _p("lte")}
@@ -170,14 +174,16 @@ SELECT_NEXT_RUN: Final = compiled(
 )
 
 
-def select_runs(filters: Sequence[str], *, after: bool) -> str:
+@lru_cache(_VARIANTS)
+def select_runs(filters: tuple[str, ...], *, after: bool) -> str:
     """A tenant's runs, newest first: `filters` among session_id, agent and status; those older than :after."""
     where = [runs.c.tenant == _p("tenant"), *(runs.c[name] == _p(name) for name in filters)]
     where += [runs.c.run_id < _p("after")] if after else []
     return compiled(sa.select(*_view).where(*where).order_by(runs.c.run_id.desc()).limit(_p("limit")))
 
 
-def select_sessions(filters: Sequence[str], *, after: bool) -> str:
+@lru_cache(_VARIANTS)
+def select_sessions(filters: tuple[str, ...], *, after: bool) -> str:
     """A tenant's sessions, newest first: `filters` among status; those older than :after."""
     where = [sessions.c.tenant == _p("tenant"), *(sessions.c[name] == _p(name) for name in filters)]
     where += [sessions.c.session_id < _p("after")] if after else []

@@ -82,6 +82,11 @@ class SqliteStore:
         """Append output, durable on return. The same append again is a no-op."""
         await self._committer.submit(append)
 
+    @property
+    def waiting(self) -> int:
+        """Writes that are not durable yet."""
+        return self._committer.waiting
+
     # News.
 
     def listen(self, listener: Listener) -> Callable[[], None]:

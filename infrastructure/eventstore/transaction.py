@@ -90,24 +90,21 @@ class SqliteTransaction:
                 return cast("A", self._record_run(aggregate, cast("RunFact", fact)))
             case Job():
                 job_id = fact.job_id if isinstance(fact, JobCreated) else aggregate.job_id
-                job = self._record_fact(aggregate, fact, job_id)
+                job = aggregate.evolve(fact, aggregate.version + 1)
                 columns = {"job_id": stream_id(job_id), "session_id": stream_id(job.session_id)}
                 self._project(job, job_id, aggregate.version, columns, (sql.INSERT_JOB, sql.UPDATE_JOB))
+                self._library.record(self._connection, Recorded(_uuid(job_id), job.version, fact))
                 return cast("A", job)
             case Session():
                 session_id = fact.session_id if isinstance(fact, SessionCreated) else aggregate.session_id
-                session = self._record_fact(aggregate, fact, session_id)
+                session = aggregate.evolve(fact, aggregate.version + 1)
                 columns = {"session_id": stream_id(session_id)}
                 self._project(session, session_id, aggregate.version, columns, (sql.INSERT_SESSION, sql.UPDATE_SESSION))
+                self._library.record(self._connection, Recorded(_uuid(session_id), session.version, fact))
                 return cast("A", session)
             case _:
                 message = f"no table for a {type(aggregate).__name__}"
                 raise TypeError(message)
-
-    def _record_fact(self, aggregate: A, fact: Fact, stream: str) -> A:
-        version = aggregate.version + 1
-        self._library.record(self._connection, Recorded(_uuid(stream), version, fact))
-        return aggregate.evolve(fact, version)
 
     def _record_run(self, run: Run, fact: RunFact) -> Run:
         run_id = fact.run_id if isinstance(fact, Created) else run.run_id
@@ -116,14 +113,14 @@ class SqliteTransaction:
         after = run.evolve(fact, seq)
         lines = tuple(encode(frame, seq + n) for n, frame in enumerate(fact.frames(run_id)))
         outline = head.outline.closed() if isinstance(fact, _CLOSING) else head.outline
+        columns = _run_columns(after) | {"now": microseconds(self._now)}
+        self._project(after, run_id, run.version, columns, (sql.INSERT_RUN, sql.UPDATE_RUN))
         self._library.record(
             self._connection,
             Recorded(_uuid(run_id), seq, fact, lines),
             epoch=after.epoch,
             outline=outline.model_dump_json().encode(),
         )
-        columns = _run_columns(after) | {"now": microseconds(self._now)}
-        self._project(after, run_id, run.version, columns, (sql.INSERT_RUN, sql.UPDATE_RUN))
         if isinstance(fact, _FOLDED):
             place = Place(run_id, after.session_id, after.turn, after.attempt)
             fold(self._connection, self._codec, place, seq, lines)
@@ -133,10 +130,15 @@ class SqliteTransaction:
     def _project(
         self, after: Session | Job | Run, text: str, was: int, columns: dict[str, Any], statements: tuple[str, str]
     ) -> None:
+        """Write the row, if it is still at version `was`. Comes before the fact, so that a refusal writes nothing."""
         insert, update = statements
         columns |= {"id": stream_id(text), "tenant": after.tenant, "status": after.status, "was": was}
         columns |= {"version": after.version, "state": after.model_dump_json().encode()}
-        if self._connection.execute(update if was else insert, columns).rowcount != 1:
+        try:
+            changed = self._connection.execute(update if was else insert, columns).rowcount
+        except sqlite3.IntegrityError as error:
+            raise AppendConflict(f"There is such a {after.machine} already: {error}.") from error
+        if changed != 1:
             raise AppendConflict(f"The {after.machine} {text} has changed since it was read.", version=was)
 
     def save_checkpoint(self, run_id: RunId, checkpoint: Checkpointed) -> None:

@@ -1,56 +1,28 @@
 """Pydantic AI agents, offline: parts, tools, checkpoints, history and usage, judged by what the framework reports."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, CallDeferred, ModelRetry, RunContext, capture_run_messages
 from pydantic_ai.messages import (
-    BinaryContent,
-    CustomEvent,
-    FilePart,
     ModelMessage,
     ModelRequest,
     ModelResponse,
-    PartStartEvent,
     SystemPromptPart,
     UserPromptPart,
 )
-from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 
-from reattach.adapters.agents import pydantic_ai_outputs
 from reattach.adapters.agents.pydantic_ai import PydanticAgent
-from reattach.domain.agent import AgentFailure, Checkpoint, Context, Data, File, Output, ToolResult
+from reattach.domain.agent import AgentFailure, Checkpoint, Context, Data, Output, ToolResult
 from reattach.domain.errors import ConfigurationError, Invalid
 
 from .driver import Driven, context_of, drive, grammatical
 from .framework import assert_folds_to
-
-Delta = str | dict[int, DeltaThinkingPart] | dict[int, DeltaToolCall]
-
-
-def think(index: int, text: str) -> Delta:
-    return {index: DeltaThinkingPart(content=text)}
-
-
-def call(index: int, name: str | None, arguments: str, call_id: str | None = None) -> Delta:
-    return {index: DeltaToolCall(name, arguments, tool_call_id=call_id)}
-
-
-def model(*responses: Sequence[Delta], seen: list[list[ModelMessage]] | None = None) -> FunctionModel:
-    """Answers by the number of responses in the history, so that it holds no state a dead worker would take along."""
-
-    async def speak(messages: list[ModelMessage], _: AgentInfo) -> AsyncIterator[Any]:
-        if seen is not None:
-            seen.append(list(messages))
-        for delta in responses[sum(isinstance(message, ModelResponse) for message in messages)]:
-            yield delta
-
-    return FunctionModel(stream_function=speak)
-
+from .spoken import call, model, think
 
 WEATHER = (
     [
@@ -132,31 +104,6 @@ def test_another_worker_goes_on_from_any_checkpoint() -> None:
         for messages in seen:
             prompts = [part for message in messages for part in message.parts if isinstance(part, UserPromptPart)]
             assert [prompt.content for prompt in prompts] == ["hi"]
-
-
-def test_interleaved_calls_are_told_apart() -> None:
-    """Some providers send the arguments of several calls by turns."""
-    turns = [
-        [call(0, "f", '{"a"', "c1"), call(1, "f", '{"a":', "c2"), call(0, None, ": 1}"), call(1, None, " 2}")],
-        ["done"],
-    ]
-    agent = Agent(model(*turns), name="a")
-    agent.tool_plain(f)
-    with capture_run_messages() as messages:
-        driven = run(PydanticAgent(agent))
-    assert_folds_to(driven, messages)
-    grammatical(driven.lines)
-
-
-def f(a: int) -> int:
-    return a * 2
-
-
-def test_interleaved_texts_are_never_mixed() -> None:
-    events: list[Delta] = [think(0, "one"), "two", think(0, "three"), "four"]
-    driven = run(PydanticAgent(Agent(model(events), name="a")))
-    kinds = [("reasoning", "one"), ("text", "two"), ("reasoning", "three"), ("text", "four")]
-    assert driven.said() == kinds
 
 
 def test_a_tool_that_wants_another_try_and_one_that_breaks() -> None:
@@ -243,32 +190,6 @@ def test_earlier_turns_are_the_models_history() -> None:
     assert answer.text == "good day"
     assert isinstance(second, ModelRequest)
     assert [part.content for part in second.parts if isinstance(part, UserPromptPart)] == ["how are you?"]
-
-
-@dataclass(kw_only=True)
-class ProgressEvent(CustomEvent):
-    done: int
-
-
-def test_events_of_the_application_are_data() -> None:
-    agent = Agent(model([call(0, "work", "{}", "c1")], ["done"]), name="a")
-
-    @agent.tool
-    async def work(context: RunContext[object]) -> None:  # pyright: ignore[reportUnusedFunction] - the agent keeps it
-        await context.emit(ProgressEvent(done=3))
-
-    assert Data("progress", {"done": 3}) in run(PydanticAgent(agent)).outputs
-
-
-def test_files_of_a_model_travel_inside_their_frame_if_they_are_small() -> None:
-    def shown(size: int) -> Output:
-        part = FilePart(BinaryContent(b"x" * size, media_type="image/png", identifier="cat"))
-        (output,) = pydantic_ai_outputs.Translation().outputs(PartStartEvent(index=0, part=part))
-        return output
-
-    assert shown(3) == File("cat", "image/png", "data:image/png;base64,eHh4")
-    size = pydantic_ai_outputs.FILE_BYTES_MAX + 1
-    assert shown(size) == Data("file.too_large", {"name": "cat", "media_type": "image/png", "bytes": size})
 
 
 def test_a_tool_that_waits_for_the_outside_fails_the_run() -> None:

@@ -133,7 +133,7 @@ def test_without_delays_it_never_waits() -> None:
         outputs.__anext__().send(None)
 
 
-def test_delays_are_waited_for() -> None:
+def test_delays_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Method: a loop whose clock jumps to the next timer."""
     waits: list[float] = []
 
@@ -145,7 +145,7 @@ def test_delays_are_waited_for() -> None:
             waits.append(delay)
             return call_later(0, *args, **kwargs)
 
-        loop.call_later = at_once  # type: ignore[method-assign]  # the test's clock
+        monkeypatch.setattr(loop, "call_later", at_once)
         steps = [{"text": "ab", "chunk": 1, "delay_ms": 10}, {"tool": {"name": "t", "delay_ms": 20}}, {"wait_ms": 30}]
         await drive(SCRIPT, context_of({"steps": steps}))
 

@@ -4,8 +4,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any, Final
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
 
 from .commits import bare_commits
 from .load import Acknowledgements, Readers, Request
@@ -23,7 +24,7 @@ LOSS_MAX: Final = 0.9
 
 
 class Claimed:
-    """A run that this process works on, with its text part open."""
+    """A run that this process works on, with its text part open; cancelled at the end, before its lease can pass."""
 
     def __init__(self, ours: Reattach) -> None:
         self._ours = ours
@@ -32,6 +33,7 @@ class Claimed:
         answer: dict[str, Any] = ours.server.http.post("/v1/work/claim", json=claim).raise_for_status().json()
         assignment = next(item for item in answer["items"] if item["run"]["run_id"] == run_id)
         run = assignment["run"]
+        self._cancel = f"/v1/runs/{run_id}/cancel"
         self.events = f"/v1/runs/{run_id}/events"
         self.output = f"/v1/runs/{run_id}/output"
         self.header = f"Run-Epoch: {run['epoch']}"
@@ -41,6 +43,12 @@ class Claimed:
         self._append({"type": "step.start", "step": 1})
         self._append({"type": "message.start", "role": "assistant", **message})
         self._append({"type": "text.start", "part": self.part, **message})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._ours.server.http.post(self._cancel, json={}).raise_for_status()
 
     @property
     def body(self) -> str:
@@ -61,11 +69,13 @@ def append(bench: Bench) -> None:
     p50: list[tuple[float, float]] = []
     rates: list[tuple[float, float]] = []
     with reattach(bench, "--no-worker") as ours:
-        _post(bench, ours, Claimed(ours), count // 10)
+        with Claimed(ours) as run:
+            _post(bench, ours, run, count // 10)
         for _ in range(bench.plan.repeats):
             get = Request(name="get", path="/healthz", keep_alive=True)
             get_us = bench.load.first(ours.server.port, [get], count)["get"].first_p50_us
-            posted = _post(bench, ours, Claimed(ours), count)
+            with Claimed(ours) as run:
+                posted = _post(bench, ours, run, count)
             commits = bare_commits(bench, count)
             p50.append((posted.p50_us, get_us + commits.p50_us))
             rates.append((posted.acknowledged / posted.seconds, commits.rate))
@@ -101,8 +111,9 @@ def concurrent(bench: Bench) -> None:
     rates: list[tuple[float, float]] = []
     with reattach(bench, "--no-worker") as ours:
         for _ in range(bench.plan.repeats):
-            runs = [Claimed(ours) for _ in range(RUNS)]
-            posted = _post_to(bench, ours, runs, count)
+            with ExitStack() as stack:
+                runs = [stack.enter_context(Claimed(ours)) for _ in range(RUNS)]
+                posted = _post_to(bench, ours, runs, count)
             rates.append((posted.acknowledged / posted.seconds, bare_commits(bench, bench.plan.size(2_000, 200)).rate))
     what = f"one-frame POSTs on {RUNS} runs, rate"
     bench.report.ratio("concurrent", what, rates, "/s", against="bare commits")
@@ -116,8 +127,7 @@ def isolation(bench: Bench) -> None:
     with reattach(bench, "--no-worker") as ours:
         for _ in range(bench.plan.repeats):
             for name, (attached, stalled) in readers.items():
-                run = Claimed(ours)
-                with watched(bench, ours, run, attached, stalled):
+                with Claimed(ours) as run, watched(bench, ours, run, attached, stalled):
                     posted = _post(bench, ours, run, count)
                 rates[name].append(posted.acknowledged / posted.seconds)
     for name in ("500 readers", "a stalled reader"):

@@ -19,5 +19,7 @@ class StoreContract(ABC):
     @pytest.fixture
     async def world(self, tmp_path: Path) -> AsyncIterator[World]:
         clock = ManualClock()
-        async with self.open(tmp_path, clock) as store:
-            yield World(store, clock)
+        store = self.open(tmp_path, clock)
+        await store.start()
+        yield World(store, clock)
+        await store.close()

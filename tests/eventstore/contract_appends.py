@@ -115,7 +115,7 @@ class AppendContract(StoreContract):
         assert [type(result) for result in results] == [type(None), AppendConflict]
 
     async def test_a_failure_hurts_only_itself(self, world: World) -> None:
-        """Good and stale appends and a raising transaction at once: each author learns of his own, the good ones land."""
+        """Good and stale appends and a raising transaction at once: each author learns of his own."""
         segments = [await world.running() for _ in range(6)]
         appends = [segment.next(Text("x"), Checkpoint(n)) for n, segment in enumerate(segments)]
         for stale in (1, 4):

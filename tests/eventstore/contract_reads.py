@@ -5,13 +5,14 @@ import asyncio
 import pytest
 
 from reattach.domain.agent import Text, ToolCall, ToolResult
+from reattach.domain.identifiers import SessionId
 from reattach.domain.ports import RunView
 from reattach.domain.run import Run
 from reattach.domain.session import Session
 from reattach.domain.transitions import Status
 
 from .contract import StoreContract
-from .world import TENANT, Listening, World, places
+from .world import TENANT, Listening, Segment, World, places
 
 
 class ReadContract(StoreContract):
@@ -86,17 +87,14 @@ class ReadContract(StoreContract):
 
     async def test_the_newest_messages_come_oldest_first(self, world: World) -> None:
         session = await world.session()
-        for turn in range(3):
-            segment = await world.running(session)
-            await segment.write(Text(f"answer {turn}"), ToolCall("c", "add", {"a": 1}), ToolResult("c", 2))
-            await segment.finish()
+        segments = [await self.answered(world, session, turn) for turn in range(3)]
         everything = await world.store.messages(session, None, 99)
         assert [place for place, _ in everything] == [(t, 1, o) for t in (1, 2, 3) for o in (0, 1)]
         newest = await world.store.messages(session, None, 2)
         assert newest == everything[-2:]
         assert await world.store.messages(session, newest[0][0], 3) == everything[1:4]
         assert await world.store.messages(session, (1, 1, 0), 3) == []
-        folded = (await world.folded(segment.run_id)).messages.as_json()
+        folded = (await world.folded(segments[-1].run_id)).messages.as_json()
         assert [fields for _, fields in newest] == folded
 
     # News.
@@ -162,6 +160,13 @@ class ReadContract(StoreContract):
             await world.session()
         await world.store.check()
         assert world.store.generation == 1
+
+    @staticmethod
+    async def answered(world: World, session: SessionId, turn: int) -> Segment:
+        segment = await world.running(session)
+        await segment.write(Text(f"answer {turn}"), ToolCall("c", "add", {"a": 1}), ToolResult("c", 2))
+        await segment.finish()
+        return segment
 
     async def listed(self, world: World, **filters: str) -> list[str]:
         return [self.run_id(item) for item in (await world.store.runs(TENANT, filters, None, 9)).items]

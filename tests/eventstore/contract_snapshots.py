@@ -1,4 +1,4 @@
-"""The snapshot's law: folded on with the rest of the log it is the fold of everything, whatever the run went through."""
+"""The snapshot's law: folded on with the rest of the log it is the fold of everything, for every run."""
 
 import asyncio
 from typing import Final
@@ -42,7 +42,8 @@ class SnapshotContract(StoreContract):
         directory = tmp_path_factory.mktemp("law")
         with asyncio.Runner() as runner:
             clock = ManualClock()
-            store = runner.run(self.open(directory, clock).__aenter__())
+            store = self.open(directory, clock)
+            runner.run(store.start())
 
             @given(RUNS)
             def law(run: Run) -> None:

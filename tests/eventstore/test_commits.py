@@ -2,26 +2,26 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reattach.domain.agent import Text
 from reattach.domain.errors import StoreUnavailable
-from reattach.domain.ports import Append, Transaction
-from reattach.domain.run import Created, Run
+from reattach.domain.ports import Committed, Transaction
 from reattach.infrastructure.clock import SystemClock
 from reattach.infrastructure.codec import Codec
 from reattach.infrastructure.eventstore import open_store
-from reattach.infrastructure.eventstore.committer import GROUP_MAX, QUEUE_MAX, ThreadCommitter
+from reattach.infrastructure.eventstore.committer import GROUP_MAX, QUEUE_MAX
 from reattach.infrastructure.eventstore.library import Library
 from reattach.infrastructure.eventstore.recorder import Recorder
-from reattach.infrastructure.eventstore.writer import Writer
-from reattach.infrastructure.sqlite import connect_writer
+from reattach.infrastructure.eventstore.writer import Writer, Written
 
-from .world import TENANT, WORKER, Listening, ManualClock, Segment, World
+from .world import WORKER, Listening, ManualClock, World
 
 pytestmark = pytest.mark.anyio
 
@@ -38,104 +38,122 @@ async def world(path: Path) -> AsyncIterator[World]:
         yield World(store, clock)
 
 
-class Faulty(sqlite3.Connection):
-    """A connection whose next COMMIT fails: as if the disk had."""
+class Disk(sqlite3.Connection):
+    """A connection whose disk can be told to fail the next commit."""
 
-    fails = False
+    failing = False
 
-    def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
-        if sql == "COMMIT" and Faulty.fails:
-            Faulty.fails = False
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.failing:
+            self.failing = False
             raise sqlite3.OperationalError("disk I/O error")
-        return super().execute(sql, *parameters)  # type: ignore[arg-type]  # passed through
+        return super().execute(sql, parameters)
+
+
+@dataclass
+class InLine:
+    """A second writer on the same file, run in line, and the connections it opened."""
+
+    writer: Writer
+    disks: list[Disk]
+
+    @property
+    def disk(self) -> Disk:
+        return self.disks[-1]
 
 
 @pytest.fixture
-def writer(path: Path) -> Iterator[Writer]:
-    """A second writer on the same file, in line, with a disk that can fail."""
+def second(path: Path) -> Iterator[InLine]:
+    disks: list[Disk] = []
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, isolation_level=None, factory=Faulty)
-        connection.execute("PRAGMA busy_timeout=0")
-        return connection
+    def connect() -> Disk:
+        disks.append(sqlite3.connect(path, isolation_level=None, factory=Disk))
+        disks[-1].execute("PRAGMA busy_timeout=0")
+        return disks[-1]
 
     library = Library(Recorder(connect), Codec())
     writer = Writer(connect, library, Codec(), ManualClock())
-    yield writer
+    yield InLine(writer, disks)
     writer.close()
     library.close()
 
 
-def lines(path: Path, segment: Segment) -> int:
-    """The length of the log as a stranger sees it in the file."""
-    with closing(sqlite3.connect(path)) as raw:
-        (total,) = raw.execute("SELECT sum(frames) FROM events WHERE topic LIKE 'run.%'").fetchone()
-    return int(total)
+def errors(written: Written) -> list[type[Exception] | None]:
+    return [None if result.error is None else type(result.error) for result in written.results]
 
 
 async def test_what_is_told_is_durable(world: World, path: Path) -> None:
-    """In the very call that tells of a commit, somebody else finds it in the file."""
-    found: list[tuple[int, int]] = []
+    """In the very call that tells of a commit, a stranger finds it in the file."""
+    found: list[bool] = []
 
     class Checking(Listening):
-        def committed(self, commits: object) -> None:
-            super().committed(commits)  # type: ignore[arg-type]  # narrower than it need be
-            found.append((sum(len(c.record.data) for c in self.commits), lines(path, segment)))
+        def committed(self, commits: Sequence[Committed]) -> None:
+            super().committed(commits)
+            with closing(sqlite3.connect(path)) as raw:
+                (frames,) = raw.execute("SELECT sum(frames) FROM events WHERE topic LIKE 'run.%'").fetchone()
+            found.append(sum(len(commit.record.data) for commit in self.commits) <= frames)
 
     world.store.listen(Checking())
-    segment = Segment.begin(world, Run(), 1)
     segment = await world.running()
     for n in range(20):
         await segment.write(Text(str(n)))
-    assert len(found) == 22
-    assert all(told <= stored for told, stored in found)
+    assert found == [True] * 22
 
 
-async def test_a_commit_that_fails_is_told_to_every_author_and_to_nobody_else(world: World, writer: Writer) -> None:
-    segment, other = await world.running(), await world.running()
-    appends = [segment.next(Text("a")), other.next(Text("b"))]
-    Faulty.fails = True
-    written = writer.write([*appends, lambda tx: tx.lease(segment.run_id, tx.now)])
-    assert [type(result.error) for result in written.results] == [StoreUnavailable] * 3
+async def test_nothing_is_told_inside_the_transaction(world: World, second: InLine, path: Path) -> None:
+    """While the work runs, nobody else sees what it recorded; nor is there news before the commit."""
+    run = await world.pending()
+    seen: list[int] = []
+
+    def work(tx: Transaction) -> None:
+        tx.record(run, run.claim("w", tx.now))
+        with closing(sqlite3.connect(path)) as raw:
+            seen.extend(raw.execute("SELECT count(*) FROM events WHERE topic = 'run.claimed'").fetchone())
+
+    written = second.writer.write([work])
+    assert seen == [0]
+    assert [commit.record.first_seq for commit in written.news] == [2]
+
+
+async def test_a_commit_that_fails_is_told_to_its_authors_and_to_nobody_else(world: World, second: InLine) -> None:
+    segments = [await world.running() for _ in range(2)]
+    appends = [segment.next(Text("a")) for segment in segments]
+    second.writer.open()
+    second.disk.failing = True
+    written = second.writer.write([*appends, lambda tx: tx.lease(segments[0].run_id, tx.now)])
+    assert errors(written) == [StoreUnavailable] * 3
     assert written.news == []
-    assert len(await world.log(segment.run_id)) == len(await world.log(other.run_id)) == 2
-    written = writer.write(appends)  # on a new connection
-    assert [result.error for result in written.results] == [None, None]
-    assert [commit.run_id for commit in written.news] == [segment.run_id, other.run_id]
+    assert [len(await world.log(segment.run_id)) for segment in segments] == [2, 2]
+    written = second.writer.write(appends)
+    assert errors(written) == [None, None]
+    assert [commit.run_id for commit in written.news] == [segment.run_id for segment in segments]
+    assert len(second.disks) == 2
 
 
-async def test_a_full_disk_is_unavailable_and_later_is_not(world: World, writer: Writer, path: Path) -> None:
-    """SQLite gives the whole group up: all of it is undone, nobody is told otherwise."""
+async def test_a_full_disk_undoes_and_says_so(world: World, second: InLine) -> None:
+    """What was told to be durable is there, what was told to be undone is not; with room it goes on."""
     segment = await world.running()
     small, large = segment.next(Text("a")), segment.next(Text("b" * 60_000), Text("c" * 60_000))
-    writer.open()
-    with closing(connect_writer(path, "strict")) as raw:
-        pages = raw.execute("PRAGMA page_count").fetchone()[0]
-    limited(writer, pages + 2)
-    written = writer.write([small, large])
-    assert StoreUnavailable in [type(result.error) for result in written.results]
-    landed = len(written.news)
-    assert len(await world.log(segment.run_id)) == 2 + 4 * landed
-    limited(writer, 1_000_000)
-    written = writer.write([small, large])
-    assert [result.error for result in written.results] == [None, None]
+    second.writer.open()
+    (pages,) = second.disk.execute("PRAGMA page_count").fetchone()
+    second.disk.execute(f"PRAGMA max_page_count={pages + 2}")
+    written = second.writer.write([small, large])
+    assert errors(written)[1] is StoreUnavailable
+    told = sum(len(commit.record.data) for commit in written.news)
+    assert len(await world.log(segment.run_id)) == 2 + told
+    second.writer.close()
+    assert errors(second.writer.write([small, large])) == [None, None]
     assert len(await world.log(segment.run_id)) == 8
 
 
-def limited(writer: Writer, pages: int) -> None:
-    """The disk that the writer's connection has."""
-    writer.write([lambda tx: tx._connection.execute(f"PRAGMA max_page_count={pages}")])
-
-
-async def test_a_locked_database_is_unavailable_and_nothing_was_done(world: World, writer: Writer, path: Path) -> None:
+async def test_a_locked_database_is_unavailable_and_nothing_was_done(world: World, second: InLine, path: Path) -> None:
     segment = await world.running()
     append = segment.next(Text("a"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        written = writer.write([append, lambda tx: tx.now])
-        assert [type(result.error) for result in written.results] == [StoreUnavailable] * 2
+        assert errors(second.writer.write([append, lambda tx: tx.now])) == [StoreUnavailable] * 2
         other.execute("ROLLBACK")
-    assert writer.write([append]).results[0].error is None
+    assert errors(second.writer.write([append])) == [None]
 
 
 async def test_reads_go_on_while_the_writer_waits(world: World, path: Path) -> None:
@@ -171,24 +189,13 @@ async def test_what_waits_is_bounded(world: World, path: Path) -> None:
 
 
 async def test_a_group_is_bounded(world: World) -> None:
-    session = await world.session()
-    run = await world.pending(session)
+    await asyncio.gather(*(world.pending() for _ in range(GROUP_MAX + 8)))
+    segments = [world.segment(run) for run in await world.application.claim(WORKER, ["echo"], GROUP_MAX + 8)]
     listening = Listening()
     world.store.listen(listening)
-
-    def creates(number: int) -> Callable[[Transaction], Run]:
-        fields = run.model_dump(include=set(Created.model_fields)) | {"turn": number, "run_id": world_run(world)}
-        return lambda tx: tx.record(Run(), Created(**fields, at=tx.now))
-
-    await asyncio.gather(*(world.store.transact(creates(n)) for n in range(2, GROUP_MAX + 10)))
+    await asyncio.gather(*(segment.write(Text("a")) for segment in segments))
     assert max(listening.groups) <= GROUP_MAX
-    assert sum(listening.groups) == GROUP_MAX + 8
-
-
-def world_run(world: World) -> str:
-    from reattach.domain.identifiers import RUN_PREFIX, identifier
-
-    return identifier(RUN_PREFIX, world.ids.uuid())
+    assert sum(listening.groups) == len(segments)
 
 
 async def test_closing_finishes_what_is_queued(path: Path) -> None:
@@ -206,7 +213,7 @@ async def test_closing_finishes_what_is_queued(path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await store.run_view(segments[0].run_id)
     async with open_store(f"sqlite:///{path}", clock) as again:
-        assert [(await again.run_view(segment.run_id)).head_seq for segment in segments] == [6] * 5  # type: ignore[union-attr]  # they exist
+        assert [len(await World(again, clock).log(segment.run_id)) for segment in segments] == [6] * 5
 
 
 async def test_an_author_who_leaves_undoes_nothing(world: World) -> None:
@@ -242,6 +249,3 @@ async def test_a_store_that_does_not_start_lets_go_of_everything(path: Path) -> 
         await store.start()
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute("PRAGMA journal_mode=DELETE")  # only who is alone may do that
-
-
-__all__ = ["TENANT", "WORKER", "Append", "ThreadCommitter"]

@@ -2,7 +2,7 @@
 
 import contextlib
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,9 +32,9 @@ class TestRecorder(ApplicationRecorderTestCase[Recorder]):
 
     def setUp(self) -> None:
         self.stack = contextlib.ExitStack()
-        path = Path(self.stack.enter_context(TemporaryDirectory())) / "store.db"
-        migrate(path)
-        self.recorder = Recorder(lambda: connect_writer(path, "relaxed"))
+        self.path = Path(self.stack.enter_context(TemporaryDirectory())) / "store.db"
+        migrate(self.path)
+        self.recorder = Recorder(lambda: connect_writer(self.path, "relaxed"))
         self.stack.callback(self.recorder.close)
 
     def tearDown(self) -> None:
@@ -58,8 +58,8 @@ class TestRecorder(ApplicationRecorderTestCase[Recorder]):
         """Not even after the last event was deleted."""
         stream = self.new_originator_id()
         assert self.recorder.insert_events([StoredEvent(stream, 1, "a", b"s")]) == [1]
-        with self.recorder._transaction() as connection:
-            connection.execute("DELETE FROM events")
+        with contextlib.closing(connect_writer(self.path, "relaxed")) as raw:
+            raw.execute("DELETE FROM events")
         assert self.recorder.insert_events([StoredEvent(stream, 1, "a", b"s")]) == [2]
 
 
@@ -79,7 +79,7 @@ async def world(path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def library(path: Path) -> AsyncIterator[Library]:
+def library(path: Path) -> Iterator[Library]:
     migrate(path)
     library = Library(Recorder(lambda: connect_writer(path, "strict")), Codec())
     yield library

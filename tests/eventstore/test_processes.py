@@ -5,7 +5,7 @@ import re
 import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Final
@@ -152,7 +152,7 @@ async def test_every_foreign_commit_wakes_and_no_own_one_does(world: World, tmp_
     library.close()
 
 
-async def busy(committer: ThreadCommitter, run_id: RunId) -> AsyncIterator[None]:
+async def busy(committer: ThreadCommitter, run_id: RunId) -> AsyncGenerator[None]:
     """Own commits, one at a time."""
     while True:
         await committer.submit(lambda tx: tx.lease(run_id, tx.now))

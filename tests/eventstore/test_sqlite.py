@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reattach.infrastructure.eventstore import open_store
+from reattach.infrastructure.eventstore import Durability, open_store
 
 from .contract import StoreContract
 from .contract_appends import AppendContract
@@ -15,8 +15,10 @@ from .world import ManualClock, OpenStore
 
 
 class Sqlite(StoreContract):
+    durability: Durability = "strict"
+
     def open(self, directory: Path, clock: ManualClock) -> OpenStore:
-        return open_store(f"sqlite:///{directory / 'store.db'}", clock)
+        return open_store(f"sqlite:///{directory / 'store.db'}", clock, durability=self.durability)
 
 
 @pytest.mark.anyio
@@ -35,4 +37,4 @@ class TestReads(Sqlite, ReadContract):
 
 
 class TestSnapshots(Sqlite, SnapshotContract):
-    pass
+    durability = "relaxed"  # thousands of small runs

@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from pydantic import JsonValue
 
-from reattach.domain.agent import ApprovalRequest, Output, TakeOver, Text
+from reattach.domain.agent import ApprovalRequest, Context, Output, TakeOver, Text
 from reattach.domain.application import Application, Assignment, Limits, StartRun
 from reattach.domain.frames import RunError, decode_fields
 from reattach.domain.identifiers import RunId, SessionId
@@ -50,7 +50,7 @@ class ManualClock:
 class OpenStore(Store, Protocol):
     """A store and the end of it."""
 
-    async def __aenter__(self) -> Self: ...
+    async def start(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -61,24 +61,14 @@ class Echo:
     name: str = "echo"
     on_take_over: TakeOver = "continue"
 
-    def validate(self, input: JsonValue) -> None:
+    def validate(self, input: JsonValue) -> None:  # noqa: A002  the port's word
         pass
 
-    def prompt(self, input: JsonValue) -> str | None:
+    def prompt(self, input: JsonValue) -> str | None:  # noqa: A002  the port's word
         return input if isinstance(input, str) else None
 
-    def run(self, context: object) -> "NoOutputs":
-        raise NotImplementedError
-
-
-class NoOutputs:
-    """What `Echo.run` would give."""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Output:
-        raise StopAsyncIteration
+    async def run(self, context: Context) -> AsyncGenerator[Output]:
+        yield Text(context.run_id)
 
 
 @dataclass

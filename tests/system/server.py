@@ -29,6 +29,7 @@ class Server:
     port: int
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     arguments: tuple[str, ...] = ()
+    folder: Path = ROOT
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -41,7 +42,7 @@ class Server:
         database = f"sqlite:///{self.database}"
         command = [sys.executable, "-m", "reattach", "serve", "--port", str(self.port), "--database", database]
         self.process = subprocess.Popen(
-            [*command, *self.arguments], env=environment, stdout=subprocess.PIPE, stderr=None, text=True, cwd=ROOT
+            [*command, *self.arguments], env=environment, stdout=subprocess.PIPE, stderr=None, text=True, cwd=self.folder
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

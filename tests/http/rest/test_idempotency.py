@@ -1,5 +1,7 @@
 """Idempotency-Key: what was started once is not started again, and says the same again."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from .serving import Api, problem_of
@@ -30,6 +32,16 @@ def test_a_key_brings_a_stream_back_where_it_broke(api: Api) -> None:
     assert resumed.status_code == 200
     assert (resumed.headers["reattach-run-id"], resumed.headers["idempotent-replayed"]) == (run_id, "true")
     assert [line for line in resumed.text.splitlines() if line.startswith("event: ")] == ["event: run.cancelled"]
+
+
+def test_of_many_at_once_one_is_executed(api: Api) -> None:
+    """I1: a client that does not wait for the answer before it tries again."""
+    session_id = api.session()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda session: api.start(session, Idempotency_Key="k-many"), [session_id] * 8))
+    assert [answer.status_code for answer in answers] == [202] * 8
+    assert len({answer.content for answer in answers}) == 1
+    assert sum("idempotent-replayed" in answer.headers for answer in answers) == 7
 
 
 def test_sessions_have_keys_too(api: Api) -> None:

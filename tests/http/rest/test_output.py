@@ -14,7 +14,7 @@ from .serving import Api, Backend, Held, problem_of
 
 
 def test_a_remote_worker_writes_what_a_local_one_would(backend: Backend, api: Api, held: Held) -> None:
-    """The same outputs by way of the scribe and over the wire: the same bytes, the same outline, the same checkpoint."""
+    """The same outputs by way of the scribe and over the wire: the same bytes, outline and checkpoint."""
     view = backend.call(backend.application.store.run_view(RunId(held.run_id)))
     assert view is not None
     scribe = Scribe(view.run, Outline(), held.assignment["next_seq"])

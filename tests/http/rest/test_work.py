@@ -107,18 +107,19 @@ def test_a_wait_for_people_and_on(api: Api, held: Held) -> None:
     assert again.post("complete").json()["status"] == "completed"
 
 
+CALL: Final = {"tool_call_id": "c", "tool": "t", "arguments": 1}
 BAD_SUSPENSIONS: Final[list[dict[str, Any]]] = [
     {"approvals": []},
     {"approvals": None},
+    {"approvals": [CALL] * 65},
+    {"approvals": [{**CALL, "timeout_s": -1}]},
+    {"approvals": [{**CALL, "timeout_s": 1e12}]},
+    {"approvals": [{**CALL, "tool": ""}]},
+    {"approvals": [{**CALL, "x": 1}]},
     {"step": -1},
     {"step": 2**31},
     {"more": 1},
 ]
-+[
-    {"approvals": [{"tool_call_id": "c", "tool": "t", "arguments": 1, **bad}]}
-    for bad in ({"timeout_s": -1}, {"timeout_s": 1e12}, {"tool": ""}, {"x": 1})
-]
-+[{"approvals": [{"tool_call_id": "c", "tool": "t", "arguments": 1}] * 65}]
 
 
 @pytest.mark.parametrize("change", BAD_SUSPENSIONS)
