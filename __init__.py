@@ -23,7 +23,7 @@ from .domain.agent import (
     ToolResult,
 )
 from .domain.errors import Invalid, ReattachError
-from .domain.run import Approval
+from .domain.run_facts import Approval
 
 __all__ = [
     "Agent",

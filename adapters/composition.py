@@ -13,9 +13,10 @@ from typing import Any, Final, TypeVar
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..domain.application import Application, Limits
+from ..domain.application import Application
 from ..domain.identifiers import RUN_PREFIX, identifier
 from ..domain.ports import Clock, Ids, Store
+from ..domain.requests import Limits
 from ..infrastructure.clock import SystemClock, UuidV7
 from ..infrastructure.eventstore import open_store
 from ..infrastructure.settings import Settings

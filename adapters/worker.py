@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import from_json
 
 from ..domain.agent import Agent, AgentFailure, Approvals, Context, Finish, Output
-from ..domain.application import Application, Assignment
+from ..domain.application import Application
 from ..domain.errors import AppendConflict, IllegalTransition, InvalidFrames, ReattachError, RunClosed, StaleEpoch
-from ..domain.frames import TERMINAL_TYPES, RunError, type_of
+from ..domain.frames import TERMINAL_TYPES, RunError
 from ..domain.identifiers import RunId
 from ..domain.ports import Committed
+from ..domain.requests import Assignment
 from ..domain.scribe import Scribe
+from ..domain.wire import type_of
 from .appender import Appender
 
 HISTORY_MESSAGES_MAX: Final = 200

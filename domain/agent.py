@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 from pydantic import JsonValue
 
 from .identifiers import JobId, RunId, SessionId
-from .run import Approval
+from .run_facts import Approval
 
 TakeOver = Literal["continue", "fail"]
 """What another worker does with the run of a dead one: go on (from the last checkpoint, or the start), or fail it."""
@@ -151,7 +151,7 @@ Output = (
 )
 
 
-class AgentFailure(Exception):  # noqa: N818  - it is the agent's outcome, not an error of the program
+class AgentFailure(Exception):
     """Raise this to end the run as failed with a stable type (llm_timeout, llm_rate_limit, ...)."""
 
     def __init__(self, type: str, message: str, *, retryable: bool = False) -> None:  # noqa: A002  - the wire's word

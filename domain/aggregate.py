@@ -37,18 +37,18 @@ class Aggregate(BaseModel):
         """The machine's state, or None before the first fact."""
 
     @abstractmethod
-    def target(self, fact: Any) -> str:  # noqa: ANN401  - each aggregate narrows it to its own facts
+    def target(self, fact: Any) -> str:
         """The state that `fact` leads to."""
 
     @abstractmethod
-    def changes(self, fact: Any) -> dict[str, Any]:  # noqa: ANN401  - as above
+    def changes(self, fact: Any) -> dict[str, Any]:
         """The fields that `fact` sets. Total: it never refuses."""
 
-    def allow(self, fact: Any) -> None:  # noqa: ANN401  - as above
+    def allow(self, fact: Any) -> None:
         """Raise IllegalTransition unless the table allows `fact` now. Subclasses add what the table can't say."""
         check(self.machine, self.state, fact.command, self.target(fact))
 
-    def evolve(self, fact: Any, version: int) -> Self:  # noqa: ANN401  - as above
+    def evolve(self, fact: Any, version: int) -> Self:
         """The state after `fact`, recorded at `version`. Never refuses."""
         return self.model_copy(update={**self.changes(fact), "version": version})
 

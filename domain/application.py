@@ -1,25 +1,18 @@
-"""The use cases, in the order of the flow: submit, claim, renew, append, suspend, decide, complete, fail, cancel, sweep.
+"""The use cases, in the order of the flow: submit, claim, renew, append, suspend, decide, complete, fail, cancel.
 
 Each is one transaction: load, ask the aggregates, record. Conflicts meet in the log; nothing here waits or polls.
 """
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, JsonValue
-from pydantic_core import to_json
+from pydantic import JsonValue
 
 from .agent import Agent, ApprovalRequest
 from .errors import (
-    IdempotencyMismatch,
-    IllegalTransition,
     Invalid,
     NotFound,
-    SessionBusy,
-    StaleEpoch,
     UnknownAgent,
 )
 from .frames import RunError
@@ -31,90 +24,31 @@ from .identifiers import (
     RunId,
     SessionId,
     identifier,
-    is_identifier,
     message_id,
 )
-from .job import Advanced, Attempted, Job, JobCreated, Retry
-from .outline import Outline
-from .ports import Answer, Append, Ids, RunView, Store, Transaction
-from .request_config import RequestConfig
-from .run import (
+from .job import Attempted, Job, JobCreated, Retry
+from .ports import Append, Ids, RunView, Store, Transaction
+from .requests import APPROVAL_TIMEOUT_S_MAX, APPROVALS_MAX, Assignment, Idempotency, Limits, StartRun
+from .run import Run
+from .run_facts import (
     WORKER_LOST,
     Approval,
-    Cancelled,
     Completed,
     Created,
-    Decided,
     Decision,
     Failed,
     Released,
-    Run,
     RunFact,
     Suspended,
     digest_of,
 )
 from .scribe import Checkpointed, encode_state
-from .session import Session, SessionCreated, TurnEnded, TurnStarted
+from .session import Session, SessionCreated, TurnStarted
+from .steps import advance, as_run, as_session, busy, expire, held_by, once, owned, record_decisions, settle, view_of
 from .transitions import Status
-
-APPROVALS_MAX: Final = 64
-"""Approvals one segment may ask for."""
-
-APPROVAL_TIMEOUT_S_MAX: Final = 31_536_000.0
-"""Seconds (a year) an approval may be left open."""
 
 SWEEP_LIMIT: Final = 100
 """Runs one sweep handles in one transaction."""
-
-M = TypeVar("M", Session, Run)
-
-
-class Limits(BaseModel):
-    """The times the use cases go by; `infrastructure/settings.py` has the defaults' reasons.
-
-    `abandon_s`: a lease that nobody took over for so long ends the run (no worker here knows its agent).
-    """
-
-    model_config = ConfigDict(frozen=True)
-    lease_s: float = 15.0
-    abandon_s: float = 150.0
-    approval_timeout_s: float = 86_400.0
-    idempotency_retention_s: float = 86_400.0
-
-
-class StartRun(BaseModel):
-    """The body of a new run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    agent: str
-    input: JsonValue = None
-    request_config: RequestConfig = RequestConfig()
-    on_busy: str = "reject"
-
-
-@dataclass(slots=True)
-class Idempotency:
-    """A client's Idempotency-Key with a digest of what it sent. A use case sets `replayed`: it did not happen again."""
-
-    key: str
-    fingerprint: str
-    replayed: bool = False
-
-    @classmethod
-    def of(cls, key: str, route: str, payload: JsonValue) -> "Idempotency":
-        """Two requests are the same if route and payload are."""
-        return cls(key, hashlib.sha256(to_json([route, payload])).hexdigest())
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """A claimed run: all that a worker needs to go on with it."""
-
-    run: Run
-    job: Job
-    outline: Outline
-    next_seq: int
-    checkpoint: Checkpointed | None
 
 
 class Application:
@@ -138,7 +72,7 @@ class Application:
             fact = SessionCreated(at=tx.now, session_id=session_id, tenant=tenant, metadata=metadata)
             return tx.record(Session(), fact)
 
-        return await self.store.transact(_once(tenant, idempotency, Session, work))
+        return await self.store.transact(once(tenant, idempotency, Session, work))
 
     async def start_run(
         self, tenant: str, session_id: str, request: StartRun, idempotency: Idempotency | None = None
@@ -159,10 +93,10 @@ class Application:
         run_id = RunId(identifier(RUN_PREFIX, self._ids.uuid()))
 
         def work(tx: Transaction) -> Run:
-            session = _owned(tx.session(_as_session(session_id)), tenant, "session", session_id)
+            session = owned(tx.session(as_session(session_id)), tenant, "session", session_id)
             turn = session.turns + 1
             if session.active_run_id is not None:
-                raise _busy(session, tx.run(session.active_run_id))
+                raise busy(session, tx.run(session.active_run_id))
             job = tx.record(
                 Job(),
                 JobCreated(
@@ -194,7 +128,7 @@ class Application:
                 ),
             )
 
-        return await self.store.transact(_once(tenant, idempotency, Run, work))
+        return await self.store.transact(once(tenant, idempotency, Run, work))
 
     # Work.
 
@@ -227,7 +161,7 @@ class Application:
             checkpoint = tx.checkpoint(run_id)
             fact = run.take_over(worker, tx.now, checkpoint.seq if checkpoint else 0, closes)
         if isinstance(fact, Failed):
-            _settle(tx, tx.record(run, fact), "fail", fact.at)
+            settle(tx, tx.record(run, fact), "fail", fact.at)
             return []
         return [self._assign(tx, run, fact)]
 
@@ -236,7 +170,7 @@ class Application:
         run = tx.record(run, fact)
         tx.lease(run.run_id, tx.now + timedelta(seconds=self._limits.lease_s))
         if before is Status.PENDING:
-            _advance(tx, run, "start", fact.at)
+            advance(tx, run, "start", fact.at)
         job = tx.job(run.job_id)
         if job is None:
             raise NotFound(job_id=run.job_id)
@@ -258,7 +192,7 @@ class Application:
         """Hand a running run back, so that any worker can go on with it from its last checkpoint."""
 
         def work(tx: Transaction) -> None:
-            run = _held(tx, run_id, epoch)
+            run = held_by(tx, run_id, epoch)
             head = tx.head(run_id)
             checkpoint = tx.checkpoint(run_id)
             to_seq = checkpoint.seq if checkpoint else 0
@@ -269,7 +203,7 @@ class Application:
                 to_seq=to_seq if head.seq > to_seq else None,
                 closes=tuple(head.outline.parts),
             )
-            _advance(tx, tx.record(run, fact), "release", fact.at)
+            advance(tx, tx.record(run, fact), "release", fact.at)
 
         await self.store.transact(work)
 
@@ -285,13 +219,13 @@ class Application:
         encoded = encode_state(state)
 
         def work(tx: Transaction) -> None:
-            run = _held(tx, run_id, epoch)
+            run = held_by(tx, run_id, epoch)
             asked = len(run.approvals)
             approvals = tuple(self._approval(run, asked + n, r, tx.now) for n, r in enumerate(requests, 1))
             fact = Suspended(at=tx.now, epoch=epoch, approvals=approvals, closes=tuple(tx.head(run_id).outline.parts))
             run = tx.record(run, fact)
             tx.save_checkpoint(run_id, Checkpointed(step, tx.head(run_id).seq, encoded))
-            _advance(tx, run, "suspend", fact.at)
+            advance(tx, run, "suspend", fact.at)
 
         await self.store.transact(work)
 
@@ -317,15 +251,15 @@ class Application:
         nothing; what is past its deadline is denied first.
         """
 
-        def expire(tx: Transaction) -> None:
-            _expire(tx, _owned(tx.run(_as_run(run_id)), tenant, "run", run_id))
+        def overdue(tx: Transaction) -> None:
+            expire(tx, owned(tx.run(as_run(run_id)), tenant, "run", run_id))
 
         def work(tx: Transaction) -> RunView:
-            run = _owned(tx.run(_as_run(run_id)), tenant, "run", run_id)
+            run = owned(tx.run(as_run(run_id)), tenant, "run", run_id)
             fact = run.decide(tuple(decisions), tx.now)
-            return _view(tx, run if fact is None else _decided(tx, run, fact))
+            return view_of(tx, run if fact is None else record_decisions(tx, run, fact))
 
-        await self.store.transact(expire)  # on its own: an expiry stands even where the decision is refused
+        await self.store.transact(overdue)  # on its own: an expiry stands even where the decision is refused
         return await self.store.transact(work)
 
     async def complete(
@@ -334,12 +268,12 @@ class Application:
         """The agent is done. Raises StaleEpoch or IllegalTransition if the run is not this worker's any more."""
 
         def work(tx: Transaction) -> None:
-            run = _held(tx, run_id, epoch)
+            run = held_by(tx, run_id, epoch)
             outline = tx.head(run_id).outline
             if outline != outline.closed():
                 raise Invalid("A part, a message or a step is still open; end it before the run.", field="frames")
             fact = Completed(at=tx.now, epoch=epoch, stop_reason=stop_reason, usage=dict(usage) if usage else None)
-            _settle(tx, tx.record(run, fact), "complete", fact.at)
+            settle(tx, tx.record(run, fact), "complete", fact.at)
 
         await self.store.transact(work)
 
@@ -347,9 +281,9 @@ class Application:
         """The agent failed. Raises StaleEpoch or IllegalTransition if the run is not this worker's any more."""
 
         def work(tx: Transaction) -> None:
-            run = _held(tx, run_id, epoch)
+            run = held_by(tx, run_id, epoch)
             fact = run.fail(error, tx.now, tuple(tx.head(run_id).outline.parts))
-            _settle(tx, tx.record(run, fact), "fail", fact.at)
+            settle(tx, tx.record(run, fact), "fail", fact.at)
 
         await self.store.transact(work)
 
@@ -357,12 +291,12 @@ class Application:
         """End the run now, whatever it is doing. A run that has ended is answered as it is; nothing is appended."""
 
         def work(tx: Transaction) -> RunView:
-            run = _owned(tx.run(_as_run(run_id)), tenant, "run", run_id)
+            run = owned(tx.run(as_run(run_id)), tenant, "run", run_id)
             if not run.final:
                 fact = run.cancel(reason, by, tx.now, tuple(tx.head(run.run_id).outline.parts))
                 run = tx.record(run, fact)
-                _settle(tx, run, "cancel", fact.at)
-            return _view(tx, run)
+                settle(tx, run, "cancel", fact.at)
+            return view_of(tx, run)
 
         return await self.store.transact(work)
 
@@ -375,13 +309,13 @@ class Application:
             for run_id in tx.expired_approvals(SWEEP_LIMIT):
                 run = tx.run(run_id)
                 if run is not None:
-                    _expire(tx, run)
+                    expire(tx, run)
             abandoned = tx.now - timedelta(seconds=self._limits.abandon_s)
             for run_id in tx.expired_leases(SWEEP_LIMIT, abandoned):
                 run = tx.run(run_id)
                 if run is not None:
                     fact = run.fail(WORKER_LOST, tx.now, tuple(tx.head(run_id).outline.parts))
-                    _settle(tx, tx.record(run, fact), "fail", fact.at)
+                    settle(tx, tx.record(run, fact), "fail", fact.at)
             tx.forget_answers(tx.now - timedelta(seconds=self._limits.idempotency_retention_s), SWEEP_LIMIT)
 
         await self.store.transact(work)
@@ -390,107 +324,12 @@ class Application:
 
     async def run(self, tenant: str, run_id: str) -> RunView:
         """A run as it is now. Raises NotFound."""
-        view = await self.store.run_view(_as_run(run_id))
+        view = await self.store.run_view(as_run(run_id))
         if view is None or view.run.tenant != tenant:
             raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id[:80])
         return view
 
     async def session(self, tenant: str, session_id: str) -> Session:
         """A session as it is now. Raises NotFound."""
-        session = await self.store.session(_as_session(session_id))
-        return _owned(session, tenant, "session", session_id)
-
-
-def _once(
-    tenant: str, idempotency: Idempotency | None, model: type[M], work: Callable[[Transaction], M]
-) -> Callable[[Transaction], M]:
-    """`work`, done at most once for an Idempotency-Key; later calls get what the first one returned."""
-    if idempotency is None:
-        return work
-
-    def remembered(tx: Transaction) -> M:
-        answer = tx.answer(tenant, idempotency.key)
-        idempotency.replayed = answer is not None
-        if answer is None:
-            made = work(tx)
-            tx.remember(tenant, idempotency.key, Answer(idempotency.fingerprint, made.model_dump_json().encode()))
-            return made
-        if answer.fingerprint != idempotency.fingerprint:
-            raise IdempotencyMismatch(key=idempotency.key)
-        return model.model_validate_json(answer.payload)
-
-    return remembered
-
-
-def _as_run(text: str) -> RunId:
-    if not is_identifier(RUN_PREFIX, text):
-        raise NotFound(f"There is no run {text!r:.80}.", run_id=text[:80])
-    return RunId(text)
-
-
-def _as_session(text: str) -> SessionId:
-    if not is_identifier(SESSION_PREFIX, text):
-        raise NotFound(f"There is no session {text!r:.80}.", session_id=text[:80])
-    return SessionId(text)
-
-
-def _owned(aggregate: M | None, tenant: str, kind: str, text: str) -> M:
-    if aggregate is None or aggregate.tenant != tenant or aggregate.state == "deleted":
-        raise NotFound(f"There is no {kind} {text!r:.80}.", **{f"{kind}_id": text[:80]})
-    return aggregate
-
-
-def _held(tx: Transaction, run_id: RunId, epoch: int) -> Run:
-    """The run, if the worker with this epoch still holds it."""
-    run = tx.run(run_id)
-    if run is None:
-        raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id)
-    if run.epoch != epoch:
-        raise StaleEpoch(f"The worker holds epoch {epoch}, the run is at {run.epoch}.", run_id=run_id, epoch=run.epoch)
-    if run.status is not Status.RUNNING:
-        raise IllegalTransition(f"The run is {run.status}.", run_id=run_id, status=run.status)
-    return run
-
-
-def _busy(session: Session, active: Run | None) -> SessionBusy:
-    pending = [approval.approval_id for approval in active.pending_approvals] if active else []
-    waits = f" It waits for the approvals {', '.join(pending)}." if pending else ""
-    detail = f"The run {session.active_run_id} is still active.{waits}"
-    return SessionBusy(
-        detail, session_id=session.session_id, run_id=session.active_run_id, pending_approvals=pending
-    )
-
-
-def _view(tx: Transaction, run: Run) -> RunView:
-    return RunView(run, tx.head(run.run_id).seq)
-
-
-def _advance(tx: Transaction, run: Run, step: str, at: datetime) -> None:
-    """The job follows its run."""
-    job = tx.job(run.job_id)
-    if job is not None and run.status is not None:
-        tx.record(job, Advanced(at=at, to=run.status, step=step))
-
-
-def _settle(tx: Transaction, run: Run, step: str, at: datetime) -> None:
-    """The run has ended: so has its job, and its session's turn."""
-    _advance(tx, run, step, at)
-    session = tx.session(run.session_id)
-    if session is not None and session.active_run_id == run.run_id:
-        tx.record(session, TurnEnded(at=at, turn=run.turn, run_id=run.run_id))
-
-
-def _decided(tx: Transaction, run: Run, fact: Decided) -> Run:
-    run = tx.record(run, fact)
-    if fact.resumes:
-        _advance(tx, run, "resume", fact.at)
-    return run
-
-
-def _expire(tx: Transaction, run: Run) -> None:
-    fact = run.expire(tx.now)
-    if fact is not None:
-        _decided(tx, run, fact)
-
-
-__all__ = ["Application", "Assignment", "Cancelled", "Idempotency", "Limits", "StartRun"]
+        session = await self.store.session(as_session(session_id))
+        return owned(session, tenant, "session", session_id)

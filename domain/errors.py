@@ -1,7 +1,7 @@
 """Every error Reattach raises on purpose: what happened, whose fault it is, what to do next.
 
-The class carries the stable `code` clients match on; the fields carry the data; one table in `adapters/http/problems.py`
-maps the classes to HTTP. An exception that is not a ReattachError is a bug of ours.
+The class carries the stable `code` clients match on, the fields carry the data; `adapters/http/problems.py` maps the
+classes to HTTP in one table. An exception that is not a ReattachError is a bug of ours.
 """
 
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ class ReattachError(Exception):
     title: ClassVar[str] = "Internal error"
     remedy: ClassVar[str] = "This is a bug in Reattach; please report it."
 
-    def __init__(self, detail: str = "", **fields: Any) -> None:  # noqa: ANN401  - data for the problem document, any JSON value
+    def __init__(self, detail: str = "", **fields: Any) -> None:
         self.detail = f"{detail} {self.remedy}".strip() if detail else f"{self.title}. {self.remedy}"
         self.fields = fields
         super().__init__(self.detail)
@@ -105,7 +105,9 @@ class InvalidCursor(Malformed):
 
     code = "invalid_cursor"
     title = "Malformed cursor"
-    remedy = "Send `run_id.generation.epoch.seq` as the stream's id lines carry it, or a bare sequence number in ?after=."
+    remedy = (
+        "Send `run_id.generation.epoch.seq` as the stream's id lines carry it, or a bare sequence number in ?after=."
+    )
 
 
 class Invalid(ReattachError):

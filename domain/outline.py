@@ -40,7 +40,7 @@ class Outline(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     message: str | None = None
-    parts: dict[str, str] = {}  # noqa: RUF012  - a frozen model's default; pydantic copies it
+    parts: dict[str, str] = {}
     step: int | None = None
     messages: int = 0
     part_count: int = 0
@@ -101,6 +101,6 @@ class Outline(BaseModel):
         self._require(text == str(number), frame, f"its id must end in {number}")
 
     @staticmethod
-    def _require(condition: bool, frame: Frame, why: str) -> None:  # noqa: FBT001  - reads as a sentence at each use
+    def _require(condition: bool, frame: Frame, why: str) -> None:
         if not condition:
             raise InvalidFrames(f"A {frame.type} frame is out of place: {why}.")

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
-from .frames import type_of
+from .wire import type_of
 
 Kind = Literal["text", "reasoning", "tool", "data", "source", "file", "step"]
 
@@ -39,7 +39,10 @@ class RequestConfig(BaseModel):
     @property
     def digest(self) -> str:
         """A short name of this configuration (16 hex digits), for `?config=`."""
-        canonical = {"kinds": sorted(set(self.kinds)) if self.kinds is not None else None, "tool_output": self.tool_output}
+        canonical = {
+            "kinds": sorted(set(self.kinds)) if self.kinds is not None else None,
+            "tool_output": self.tool_output,
+        }
         return hashlib.sha256(to_json(canonical)).hexdigest()[:16]
 
     @property

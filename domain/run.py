@@ -1,233 +1,43 @@
 """Run: one attempt of a job. The state machine that everything else serves.
 
-States, facts, commands (they may refuse), appliers (they never do), in this order. The table is RUN_TABLE in
-`transitions.py`; the source of every rule below is docs/architecture.md.
+State, commands (they may refuse), appliers (they never do), in this order. Its facts are in `run_facts.py`, its table
+is RUN_TABLE in `transitions.py`.
 """
 
-import hashlib
 from datetime import datetime
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
-from pydantic_core import to_json
+from pydantic import AwareDatetime, JsonValue
 
-from . import frames as f
-from .aggregate import Aggregate, Fact
+from .aggregate import Aggregate
 from .errors import DecisionConflict, IllegalTransition, Invalid, StaleEpoch, UnknownApproval
-from .frames import Frame, RunError
+from .frames import RunError
 from .identifiers import JobId, RunId, SessionId
 from .request_config import RequestConfig
+from .run_facts import (
+    WORKER_LOST,
+    Approval,
+    Cancelled,
+    Claimed,
+    Completed,
+    Created,
+    Decided,
+    Decision,
+    F,
+    Failed,
+    Released,
+    RunFact,
+    Suspended,
+    TakenOver,
+    WorkerFact,
+    denial,
+    digest_of,
+    same_arguments,
+)
 from .transitions import Status
 
 TAKEOVERS_MAX: Final = 3
 """Times a run changes hands because a lease expired; after that it fails with `worker_lost`."""
-
-WORKER_LOST: Final = RunError(type="worker_lost", message="The worker of this run died or lost its lease.", retryable=True)
-
-Outcome = Literal["approve", "deny"]
-
-
-class Approval(BaseModel):
-    """A tool call that waits for a person, bound to its logged arguments by `digest`. Decided when `outcome` is set."""
-
-    model_config = ConfigDict(frozen=True)
-    approval_id: str
-    tool_call_id: str
-    tool: str
-    arguments: JsonValue
-    digest: str
-    expires_at: AwareDatetime
-    outcome: Outcome | None = None
-    reason: str | None = None
-    decided_arguments: JsonValue = None
-    by: str | None = None
-
-    def expired(self, now: datetime) -> bool:
-        """Whether its deadline has passed: from the very instant of `expires_at` on."""
-        return self.outcome is None and now >= self.expires_at
-
-
-class Decision(BaseModel):
-    """What somebody says about an approval. `arguments` with `approve` is an edit; `by` names who."""
-
-    model_config = ConfigDict(frozen=True)
-    approval_id: str
-    outcome: Outcome
-    reason: str | None = None
-    arguments: JsonValue = None
-    by: str
-
-
-def digest_of(tool: str, arguments: JsonValue) -> str:
-    """SHA-256 of the call: what is executed is what was approved."""
-    return hashlib.sha256(to_json([tool, arguments], inf_nan_mode="null")).hexdigest()
-
-
-class RunFact(Fact):
-    """A fact of a run. `frames` are what its readers see of it."""
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        """At least one frame; together they take as many versions as they are."""
-        raise NotImplementedError
-
-
-class WorkerFact(RunFact):
-    """A fact that only the worker holding `epoch` may record."""
-
-    epoch: int
-
-
-class Created(RunFact):
-    topic: ClassVar = "run.created"
-    command: ClassVar = "create"
-    run_id: RunId
-    tenant: str
-    session_id: SessionId
-    job_id: JobId
-    turn: int
-    attempt: int
-    agent: str
-    message_id: str
-    prompt: str | None
-    request_config: RequestConfig
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        return (f.RunCreated(**self.model_dump(exclude={"tenant", "request_config"})),)
-
-
-class Claimed(RunFact):
-    topic: ClassVar = "run.claimed"
-    command: ClassVar = "claim"
-    epoch: int
-    worker: str
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        return (f.RunClaimed(run_id=run_id, at=self.at, epoch=self.epoch, worker=self.worker),)
-
-
-class TakenOver(Claimed):
-    """The lease expired and another worker goes on from the last checkpoint, in a new message."""
-
-    topic: ClassVar = "run.taken_over"
-    command: ClassVar = "take_over"
-    to_seq: int
-    closes: tuple[str, ...]
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        reset = f.StepReset(run_id=run_id, at=self.at, to_seq=self.to_seq, closes=self.closes)
-        return (*super().frames(run_id), reset)
-
-
-class Released(WorkerFact):
-    """The worker hands the run back (drain). A step it leaves unfinished is voided."""
-
-    topic: ClassVar = "run.released"
-    command: ClassVar = "release"
-    worker: str
-    to_seq: int | None
-    closes: tuple[str, ...]
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        released = f.RunReleased(run_id=run_id, at=self.at, epoch=self.epoch, worker=self.worker)
-        if self.to_seq is None:
-            return (released,)
-        return (released, f.StepReset(run_id=run_id, at=self.at, to_seq=self.to_seq, closes=self.closes))
-
-
-class Suspended(WorkerFact):
-    topic: ClassVar = "run.suspended"
-    command: ClassVar = "suspend"
-    approvals: tuple[Approval, ...]
-    closes: tuple[str, ...]
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        requested = (
-            f.ApprovalRequested(
-                run_id=run_id,
-                at=self.at,
-                **approval.model_dump(include={"approval_id", "tool_call_id", "tool", "arguments", "digest", "expires_at"}),
-            )
-            for approval in self.approvals
-        )
-        ids = tuple(approval.approval_id for approval in self.approvals)
-        return (*requested, f.RunSuspended(run_id=run_id, at=self.at, approvals=ids, closes=self.closes))
-
-
-class Decided(RunFact):
-    """Decisions, and with the last one (`resumes`) the end of the wait."""
-
-    topic: ClassVar = "run.decided"
-    command: ClassVar = "decide"
-    decisions: tuple[Decision, ...]
-    resumes: bool
-    epoch: int
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        decided = _decided_frames(run_id, self.at, self.decisions)
-        return (*decided, f.RunResumed(run_id=run_id, at=self.at, epoch=self.epoch)) if self.resumes else decided
-
-
-class Completed(WorkerFact):
-    topic: ClassVar = "run.completed"
-    command: ClassVar = "complete"
-    stop_reason: str
-    usage: dict[str, JsonValue] | None
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        return (f.RunCompleted(run_id=run_id, at=self.at, stop_reason=self.stop_reason, usage=self.usage),)
-
-
-class Failed(RunFact):
-    topic: ClassVar = "run.failed"
-    command: ClassVar = "fail"
-    error: RunError
-    closes: tuple[str, ...]
-    decisions: tuple[Decision, ...] = ()
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        failed = f.RunFailed(run_id=run_id, at=self.at, error=self.error, closes=self.closes)
-        return (*_decided_frames(run_id, self.at, self.decisions), failed)
-
-
-class Cancelled(RunFact):
-    topic: ClassVar = "run.cancelled"
-    command: ClassVar = "cancel"
-    reason: str
-    by: str
-    closes: tuple[str, ...]
-    decisions: tuple[Decision, ...] = ()
-
-    def frames(self, run_id: RunId) -> tuple[Frame, ...]:
-        cancelled = f.RunCancelled(run_id=run_id, at=self.at, reason=self.reason, by=self.by, closes=self.closes)
-        return (*_decided_frames(run_id, self.at, self.decisions), cancelled)
-
-
-F = TypeVar("F", bound=RunFact)
-
-RUN_FACTS: Final[tuple[type[RunFact], ...]] = (
-    Created,
-    Claimed,
-    TakenOver,
-    Released,
-    Suspended,
-    Decided,
-    Completed,
-    Failed,
-    Cancelled,
-)
-
-
-def _denial(approval: Approval, reason: str) -> Decision:
-    return Decision(approval_id=approval.approval_id, outcome="deny", reason=reason, by="reattach")
-
-
-def _same_arguments(one: Approval, other: Approval) -> bool:
-    """Compared as JSON: in Python `1 == True`."""
-    return digest_of(one.tool, one.decided_arguments) == digest_of(other.tool, other.decided_arguments)
-
-
-def _decided_frames(run_id: RunId, at: datetime, decisions: tuple[Decision, ...]) -> tuple[Frame, ...]:
-    return tuple(f.ApprovalDecided(run_id=run_id, at=at, **decision.model_dump()) for decision in decisions)
 
 
 class Run(Aggregate):
@@ -306,7 +116,7 @@ class Run(Aggregate):
 
     def expire(self, at: datetime) -> Decided | None:
         """Deny what is past its deadline; None if nothing is."""
-        due = tuple(_denial(approval, "expired") for approval in self.pending_approvals if approval.expired(at))
+        due = tuple(denial(approval, "expired") for approval in self.pending_approvals if approval.expired(at))
         return self._decided_now(due, at) if due else None
 
     def fail(self, error: RunError, at: datetime, closes: tuple[str, ...]) -> Failed:
@@ -315,7 +125,9 @@ class Run(Aggregate):
 
     def cancel(self, reason: str, by: str, at: datetime, closes: tuple[str, ...]) -> Cancelled:
         """End the run at somebody's wish. Approvals it waits for are closed as denied."""
-        return self._allowed(Cancelled(at=at, reason=reason, by=by, closes=closes, decisions=self._denials("cancelled")))
+        return self._allowed(
+            Cancelled(at=at, reason=reason, by=by, closes=closes, decisions=self._denials("cancelled"))
+        )
 
     def allow(self, fact: RunFact) -> None:
         """The table, then the epoch. Raises IllegalTransition or StaleEpoch; the log stays as it is."""
@@ -347,20 +159,22 @@ class Run(Aggregate):
         return self._allowed(Decided(at=at, decisions=decisions, resumes=resumes, epoch=self.epoch))
 
     def _denials(self, reason: str) -> tuple[Decision, ...]:
-        return tuple(_denial(approval, reason) for approval in self.pending_approvals)
+        return tuple(denial(approval, reason) for approval in self.pending_approvals)
 
     def _repeats(self, decision: Decision, at: datetime) -> bool:
         approval = next((a for a in self.approvals if a.approval_id == decision.approval_id), None)
         if approval is None:
             raise UnknownApproval(approval_id=decision.approval_id, run_id=self.run_id)
         if approval.expired(at):
-            approval = self._decided(approval, (_denial(approval, "expired"),))
+            approval = self._decided(approval, (denial(approval, "expired"),))
         if approval.outcome is None:
             return False
         same = approval.outcome == decision.outcome
-        if same and (decision.outcome == "deny" or _same_arguments(approval, self._decided(approval, (decision,)))):
+        if same and (decision.outcome == "deny" or same_arguments(approval, self._decided(approval, (decision,)))):
             return True
-        winner = approval.model_dump(mode="json", include={"approval_id", "outcome", "reason", "decided_arguments", "by"})
+        winner = approval.model_dump(
+            mode="json", include={"approval_id", "outcome", "reason", "decided_arguments", "by"}
+        )
         raise DecisionConflict(approval_id=approval.approval_id, decision=winner)
 
     # Appliers: history is law.
@@ -392,7 +206,9 @@ class Run(Aggregate):
             changed |= {"ended_at": fact.at, "worker": None}
         match fact:
             case Created():
-                changed |= {"created_at": fact.at} | {name: getattr(fact, name) for name in Created.model_fields if name != "at"}
+                changed |= {"created_at": fact.at} | {
+                    name: getattr(fact, name) for name in Created.model_fields if name != "at"
+                }
             case Claimed():
                 takeovers = self.takeovers + isinstance(fact, TakenOver)
                 started = self.started_at or fact.at
@@ -420,5 +236,10 @@ class Run(Aggregate):
         arguments = None
         if decision.outcome == "approve":
             arguments = decision.arguments if decision.arguments is not None else approval.arguments
-        fields = {"outcome": decision.outcome, "reason": decision.reason, "decided_arguments": arguments, "by": decision.by}
+        fields = {
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "decided_arguments": arguments,
+            "by": decision.by,
+        }
         return approval.model_copy(update=fields)

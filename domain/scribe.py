@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from . import agent as a
 from . import frames as f
+from . import wire
 from .errors import InvalidFrames
 from .identifiers import message_id
 from .outline import OPEN_PARTS_MAX, Outline
@@ -66,7 +67,9 @@ class Scribe:
             a.ToolCallStart: self._start_call,
             a.ToolCallDelta: self._call_delta,
             a.ToolCall: self._call,
-            a.ToolResult: lambda o: self._whole(f.ToolResult(tool_call_id=o.tool_call_id, output=o.output, error=o.error)),
+            a.ToolResult: lambda o: self._whole(
+                f.ToolResult(tool_call_id=o.tool_call_id, output=o.output, error=o.error)
+            ),
             a.Data: lambda output: self._whole(f.Data(name=output.name, value=output.value)),
             a.Source: lambda output: self._whole(f.Source(url=output.url, title=output.title)),
             a.File: lambda o: self._whole(f.File(name=o.name, media_type=o.media_type, url=o.url)),
@@ -142,7 +145,7 @@ class Scribe:
             self._message = None
 
     def _frame(self, frame: f.Frame) -> None:
-        line = f.encode(frame, self._seq)
+        line = wire.encode(frame, self._seq)
         self._lines.append(line)
         self.pending_bytes += len(line)
         self._seq += 1
@@ -182,10 +185,10 @@ class Scribe:
         for begin in range(0, len(text), TEXT_CHARS_MAX):
             piece = text if len(text) <= TEXT_CHARS_MAX else text[begin : begin + TEXT_CHARS_MAX]
             try:
-                line = f.encode_delta(f"{kind}.delta", self._seq, part, piece)
+                line = wire.encode_delta(f"{kind}.delta", self._seq, part, piece)
             except PydanticSerializationError:  # a lone surrogate can't be written as UTF-8
                 piece = piece.encode("utf-8", "replace").decode()
-                line = f.encode_delta(f"{kind}.delta", self._seq, part, piece)
+                line = wire.encode_delta(f"{kind}.delta", self._seq, part, piece)
             self._lines.append(line)
             self.pending_bytes += len(line)
             self._seq += 1
@@ -231,7 +234,7 @@ def encode_state(state: JsonValue) -> bytes:
         data = to_json(state)
     except PydanticSerializationError as error:
         raise InvalidFrames(f"The checkpoint can't be written as JSON: {error}.") from error
-    if f.too_deep(data):
+    if wire.too_deep(data):
         raise InvalidFrames("The checkpoint is nested too deep to be read again.")
     if len(data) > CHECKPOINT_BYTES_MAX:
         raise InvalidFrames(f"The checkpoint has {len(data)} bytes.", limit=CHECKPOINT_BYTES_MAX)

@@ -35,9 +35,9 @@ from ...domain.agent import (
     Output,
     TakeOver,
 )
-from ...domain.application import APPROVAL_TIMEOUT_S_MAX, APPROVALS_MAX
 from ...domain.errors import ConfigurationError
-from ...domain.run import Approval
+from ...domain.requests import APPROVAL_TIMEOUT_S_MAX, APPROVALS_MAX
+from ...domain.run_facts import Approval
 from .prompts import prompt_of, require_prompt
 from .pydantic_ai_outputs import Translation, failure_of, jsonable
 

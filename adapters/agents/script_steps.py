@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
 
 from ...domain.agent import Data, Output, Reasoning, Text
-from ...domain.application import APPROVAL_TIMEOUT_S_MAX, APPROVALS_MAX
 from ...domain.errors import Invalid
+from ...domain.requests import APPROVAL_TIMEOUT_S_MAX, APPROVALS_MAX
 
 STEPS_MAX: Final = 10_000
 """Steps written in one script, at all levels together."""

@@ -9,8 +9,9 @@ from collections import deque
 from itertools import islice
 from typing import Final, NamedTuple
 
-from ...domain.frames import TERMINAL_TYPES, type_of
+from ...domain.frames import TERMINAL_TYPES
 from ...domain.ports import Damaged, Record, RunView
+from ...domain.wire import type_of
 from .reader import SEND_BYTES_MAX, Reader
 from .sse import Encoder
 

@@ -22,9 +22,6 @@ from ...domain.frames import (
     ToolCallDelta,
     ToolCallStart,
     ToolResult,
-    encode,
-    encode_delta,
-    within_limit,
 )
 from ...domain.identifiers import RunId, message_id
 from ...domain.outline import Outline
@@ -32,6 +29,7 @@ from ...domain.ports import Head, Transaction
 from ...domain.run import Run
 from ...domain.scribe import Batch, Checkpointed, encode_state
 from ...domain.transitions import Status
+from ...domain.wire import encode, encode_delta, within_limit
 from .body import Body
 
 OUTPUT_FRAMES_MAX: Final = 1000

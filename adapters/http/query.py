@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 from pydantic import JsonValue
 from starlette.types import Scope
 
-from ...domain.application import Idempotency
 from ...domain.errors import Malformed, NotFound
 from ...domain.identifiers import RUN_PREFIX, Cursor, RunId, is_identifier
+from ...domain.requests import Idempotency
 
 QUERY_BYTES_MAX: Final = 16_384
 """Bytes of a query string."""

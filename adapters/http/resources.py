@@ -8,9 +8,10 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ...domain.agent import Agent
-from ...domain.application import Assignment
 from ...domain.ports import RunView
-from ...domain.run import Approval, Run
+from ...domain.requests import Assignment
+from ...domain.run import Run
+from ...domain.run_facts import Approval
 from ...domain.session import Session
 
 Resource = dict[str, Any]

@@ -8,11 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...domain.application import APPROVALS_MAX, Application, StartRun
+from ...domain.application import Application
 from ...domain.errors import Invalid, Malformed, NotFound
 from ...domain.identifiers import SESSION_PREFIX, is_identifier
 from ...domain.ports import RunView
-from ...domain.run import Decision, Run
+from ...domain.requests import APPROVALS_MAX, StartRun
+from ...domain.run import Run
+from ...domain.run_facts import Decision
 from ...domain.transitions import Status
 from .body import Bodies, Body, Reason
 from .problems import UnknownPage

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...domain.agent import ApprovalRequest
-from ...domain.application import APPROVALS_MAX, Application
+from ...domain.application import Application
 from ...domain.errors import NotFound, ReattachError, RunClosed, StaleEpoch, UnknownAgent
 from ...domain.frames import RunError
 from ...domain.identifiers import RunId
 from ...domain.ports import Append, RunView
+from ...domain.requests import APPROVALS_MAX
 from .body import Bodies, Body, Reason
 from .output import Heads, Output, batch_of
 from .query import epoch_in, run_id_in

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from ...domain.aggregate import Aggregate, Fact
 from ...domain.errors import AppendConflict
 from ...domain.job import JOB_FACTS
-from ...domain.run import RUN_FACTS
+from ...domain.run_facts import RUN_FACTS
 from ...domain.session import SESSION_FACTS
 from ..codec import Codec
 from .recorder import Recorder

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import from_json, to_json
 
 from ...domain.errors import NotFound, RecordDamaged
-from ...domain.frames import PART_END_TYPES, decode_fields
+from ...domain.frames import PART_END_TYPES
 from ...domain.identifiers import RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, identifier
 from ...domain.messages import Carry, Fields, Message, Messages, Part
+from ...domain.wire import decode_fields
 from ..codec import Codec, Row, damaged, stream_id, uuid_in
 from . import statements as sql
 

@@ -10,15 +10,16 @@ from pydantic import ValidationError
 
 from ...domain.aggregate import Aggregate, Fact
 from ...domain.errors import AppendConflict, NotFound
-from ...domain.frames import encode
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job, JobCreated
 from ...domain.outline import Outline
 from ...domain.ports import Answer, Committed, Head, Record
-from ...domain.run import Cancelled, Completed, Created, Failed, Released, Run, RunFact, Suspended, TakenOver
+from ...domain.run import Run
+from ...domain.run_facts import Cancelled, Completed, Created, Failed, Released, RunFact, Suspended, TakenOver
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session, SessionCreated
 from ...domain.transitions import Status
+from ...domain.wire import encode
 from ..codec import Codec, damaged, stream_id
 from . import statements as sql
 from .library import Library, Recorded

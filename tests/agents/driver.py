@@ -18,12 +18,14 @@ from reattach.domain.agent import (
     Finish,
     Output,
 )
-from reattach.domain.frames import LOG, decode_fields
+from reattach.domain.frames import LOG
 from reattach.domain.identifiers import JobId, RunId, SessionId
 from reattach.domain.messages import Fields, Messages
 from reattach.domain.outline import Outline
-from reattach.domain.run import Approval, Outcome, Run, digest_of
+from reattach.domain.run import Run
+from reattach.domain.run_facts import Approval, Outcome, digest_of
 from reattach.domain.scribe import Scribe, encode_state
+from reattach.domain.wire import decode_fields
 
 SESSION, JOB, RUN = SessionId("ses_1"), JobId("job_1"), RunId("run_1")
 SEGMENTS_MAX = 1000

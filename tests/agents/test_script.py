@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reattach.adapters.agents.script import ScriptAgent
 from reattach.domain import frames as f
+from reattach.domain import wire
 from reattach.domain.agent import (
     AgentFailure,
     ApprovalRequest,
@@ -194,5 +195,5 @@ def _cut_short(whole: Driven, cut: int, checkpoint: int) -> Driven:
     """The log of a worker that died after `cut` outputs, with the step.reset that voids those since the checkpoint."""
     kept, died = whole.marks[checkpoint], whole.marks[cut]
     reset = f.StepReset(run_id=RUN, at=AT, to_seq=kept.lines, closes=tuple(died.outline.parts))
-    lines = [*whole.lines[: died.lines], f.encode(reset, died.lines + 1)]
+    lines = [*whole.lines[: died.lines], wire.encode(reset, died.lines + 1)]
     return Driven(lines=lines, outline=died.outline.closed(), step=kept.step)

@@ -12,8 +12,9 @@ from typing import Final
 from reattach.adapters.agents.loading import load_agents
 from reattach.adapters.composition import run, system_clock, system_ids
 from reattach.domain.agent import Text
-from reattach.domain.application import Application, Assignment, Limits, StartRun
+from reattach.domain.application import Application
 from reattach.domain.ports import Append, Store
+from reattach.domain.requests import Assignment, Limits, StartRun
 from reattach.domain.scribe import Scribe
 from reattach.infrastructure.eventstore import open_store
 

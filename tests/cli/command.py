@@ -17,7 +17,7 @@ from reattach.adapters.cli import main
 from ..system.server import ROOT, TIMEOUT_S
 
 
-def script(*steps: dict[str, Any], **fields: Any) -> str:
+def script(*steps: Mapping[str, Any], **fields: Any) -> str:
     """The script agent's input, as --input takes it."""
     return json.dumps({"steps": steps, **fields})
 

@@ -1,6 +1,8 @@
 """`approve`, `deny` and `cancel`, from another terminal than the one that watches."""
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ SEND = {"tool": "send", "arguments": {"to": "ann", "text": "x" * 200}, "result":
 REMOVE = {"tool": "remove", "arguments": {"path": "/"}, "result": "gone"}
 
 
-def waiting(reattach: CommandLine, *approvals: dict[str, object]) -> tuple[Running, str]:
+def waiting(reattach: CommandLine, *approvals: Mapping[str, Any]) -> tuple[Running, str]:
     """A watched run that waits for these approvals, and its id."""
     steps = script({"text": "may I?"}, {"approvals": approvals}, {"text": "thanks"})
     running = reattach.start("run", "script", "--input", steps)

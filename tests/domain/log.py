@@ -13,11 +13,12 @@ from pydantic_core import from_json
 from reattach.domain.agent import Output
 from reattach.domain.aggregate import Aggregate, Fact
 from reattach.domain.errors import AppendConflict, RunClosed, StaleEpoch
-from reattach.domain.frames import RunError, encode
+from reattach.domain.frames import RunError
 from reattach.domain.identifiers import JobId, RunId, SessionId, identifier, message_id
 from reattach.domain.outline import Outline
 from reattach.domain.request_config import RequestConfig
-from reattach.domain.run import (
+from reattach.domain.run import Run
+from reattach.domain.run_facts import (
     Approval,
     Completed,
     Created,
@@ -25,7 +26,6 @@ from reattach.domain.run import (
     Decision,
     Failed,
     Released,
-    Run,
     RunFact,
     Suspended,
     TakenOver,
@@ -33,6 +33,7 @@ from reattach.domain.run import (
 )
 from reattach.domain.scribe import Batch, Checkpointed, Scribe
 from reattach.domain.transitions import RUN_TABLE, Status, targets
+from reattach.domain.wire import encode
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId(identifier("ses", UUID(int=0x0190_0000_0000_7000_8000_0000_0000_0001)))

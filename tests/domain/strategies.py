@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from reattach.domain import agent as a
 from reattach.domain.errors import ReattachError
 from reattach.domain.frames import FactFrame, Frame, RunError
-from reattach.domain.run import Decision
+from reattach.domain.run_facts import Decision
 from reattach.domain.scribe import Scribe
 from reattach.domain.transitions import Status
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from reattach.domain import agent as a
-from reattach.domain.run import TAKEOVERS_MAX, Decision
+from reattach.domain.run import TAKEOVERS_MAX
+from reattach.domain.run_facts import Decision
 
 from .log import RunLog
 

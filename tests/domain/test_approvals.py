@@ -8,7 +8,7 @@ from hypothesis import given
 from pydantic_core import from_json, to_json
 
 from reattach.domain.errors import DecisionConflict, Invalid, ReattachError, UnknownApproval
-from reattach.domain.run import Approval, Decision, Suspended, digest_of
+from reattach.domain.run_facts import Approval, Decision, Suspended, digest_of
 from reattach.domain.transitions import Status
 
 from .log import RunLog, run_in

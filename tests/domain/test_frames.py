@@ -10,7 +10,8 @@ from pydantic_core import from_json, to_json
 
 from reattach.domain import frames as f
 from reattach.domain.errors import InvalidFrames
-from reattach.domain.frames import FRAME_BYTES_MAX, Frame, decode, decode_fields, encode, encode_delta, type_of
+from reattach.domain.frames import Frame
+from reattach.domain.wire import FRAME_BYTES_MAX, decode, decode_fields, encode, encode_delta, type_of
 
 from .log import START
 from .strategies import FRAMES, JSON, NUMBERS, TEXTS, frame_types
@@ -179,6 +180,5 @@ def test_an_error_can_always_be_written(message: str) -> None:
 
 @given(text=TEXTS)
 def test_times_are_rfc_3339_in_utc(text: str) -> None:
-    assert f.timestamp(START) == "2026-01-02T03:04:05Z"
     frame = from_json(encode(f.RunResumed(run_id=text, at=START, epoch=1), 1))
-    assert frame["at"] == f.timestamp(START)
+    assert frame["at"] == "2026-01-02T03:04:05Z"

@@ -9,11 +9,13 @@ import pytest
 from pydantic_core import from_json, to_json
 
 from reattach.domain.aggregate import Fact
-from reattach.domain.frames import KNOWN_TYPES, decode, encode
+from reattach.domain.frames import KNOWN_TYPES
 from reattach.domain.job import JOB_FACTS
-from reattach.domain.run import RUN_FACTS, Run
+from reattach.domain.run import Run
+from reattach.domain.run_facts import RUN_FACTS
 from reattach.domain.session import SESSION_FACTS
 from reattach.domain.snapshot import Snapshot
+from reattach.domain.wire import decode, encode
 
 from .golden import BY_TOPIC, FACTS, FOLDER, FRAMES, OUTPUT_TOPIC, fact_line, read_fact, read_stream
 from .streams import STREAMS

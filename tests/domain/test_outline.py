@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from reattach.domain import frames as f
 from reattach.domain.errors import InvalidFrames
-from reattach.domain.frames import Frame, decode
+from reattach.domain.frames import Frame
 from reattach.domain.outline import OPEN_PARTS_MAX, Outline
+from reattach.domain.wire import decode
 
 from .log import START
 from .strategies import OUTPUTS

@@ -10,7 +10,8 @@ from reattach.domain.errors import (
     ReattachError,
     StaleEpoch,
 )
-from reattach.domain.run import TAKEOVERS_MAX, Claimed, Decision, TakenOver
+from reattach.domain.run import TAKEOVERS_MAX
+from reattach.domain.run_facts import Claimed, Decision, TakenOver
 from reattach.domain.transitions import RUN_TABLE, Status, targets
 
 from .log import RunLog, run_in

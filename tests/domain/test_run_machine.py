@@ -20,11 +20,13 @@ from reattach.domain.errors import (
     StaleEpoch,
     UnknownApproval,
 )
-from reattach.domain.frames import FactFrame, decode
-from reattach.domain.run import TAKEOVERS_MAX, Decision, Run, TakenOver, digest_of
+from reattach.domain.frames import FactFrame
+from reattach.domain.run import TAKEOVERS_MAX, Run
+from reattach.domain.run_facts import Decision, TakenOver, digest_of
 from reattach.domain.scribe import Scribe
 from reattach.domain.snapshot import Snapshot
 from reattach.domain.transitions import RUN_TABLE, Status, targets
+from reattach.domain.wire import decode
 
 from .log import RUN, RunLog
 from .strategies import OUTPUTS

@@ -11,10 +11,10 @@ from pydantic_core import from_json, to_json
 
 from reattach.domain import agent as a
 from reattach.domain.errors import InvalidFrames
-from reattach.domain.frames import FRAME_BYTES_MAX, decode, type_of
 from reattach.domain.outline import OPEN_PARTS_MAX, Outline
 from reattach.domain.run import Run
 from reattach.domain.scribe import CHECKPOINT_BYTES_MAX, TEXT_CHARS_MAX, Batch, Scribe, encode_state
+from reattach.domain.wire import FRAME_BYTES_MAX, decode, type_of
 
 from .log import RUN, SESSION
 from .strategies import JSON, OUTPUTS

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
 from reattach.domain import agent as a
-from reattach.domain.frames import FACT_TYPES, encode, type_of
+from reattach.domain.frames import FACT_TYPES
 from reattach.domain.request_config import KINDS_MAX, Kind, RequestConfig
 from reattach.domain.snapshot import Snapshot
+from reattach.domain.wire import encode, type_of
 
 from .log import RunLog
 from .strategies import FRAMES, NUMBERS, RUNS

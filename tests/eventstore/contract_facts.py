@@ -7,13 +7,14 @@ import pytest
 
 from reattach.domain.agent import Checkpoint, Text
 from reattach.domain.errors import AppendConflict, IllegalTransition, NotFound, SessionBusy
-from reattach.domain.frames import type_of
 from reattach.domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, JobId, RunId, SessionId, identifier
 from reattach.domain.job import Job, Retry
 from reattach.domain.ports import Answer, Transaction
-from reattach.domain.run import Claimed, Run
+from reattach.domain.run import Run
+from reattach.domain.run_facts import Claimed
 from reattach.domain.session import Finalized, Session, SessionCreated
 from reattach.domain.transitions import Status
+from reattach.domain.wire import type_of
 
 from .contract import StoreContract
 from .world import TENANT, WORKER, Listening, World

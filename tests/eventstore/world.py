@@ -11,14 +11,17 @@ from typing import Final, Protocol
 from pydantic import JsonValue
 
 from reattach.domain.agent import ApprovalRequest, Context, Output, TakeOver, Text
-from reattach.domain.application import Application, Assignment, Limits, StartRun
-from reattach.domain.frames import RunError, decode_fields
+from reattach.domain.application import Application
+from reattach.domain.frames import RunError
 from reattach.domain.identifiers import RunId, SessionId
 from reattach.domain.outline import Outline
 from reattach.domain.ports import Append, Committed, Damaged, Record, RunView, Store
-from reattach.domain.run import Decision, Run
+from reattach.domain.requests import Assignment, Limits, StartRun
+from reattach.domain.run import Run
+from reattach.domain.run_facts import Decision
 from reattach.domain.scribe import Batch, Scribe
 from reattach.domain.snapshot import Snapshot
+from reattach.domain.wire import decode_fields
 from reattach.infrastructure.clock import UuidV7
 
 ROOT: Final = Path(__file__).parents[2]

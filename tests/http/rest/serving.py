@@ -25,7 +25,8 @@ from reattach.adapters.http.connection import Connection
 from reattach.adapters.http.routes import Path as PathApp
 from reattach.adapters.http.stream import RunEvents, SessionEvents
 from reattach.domain.agent import Context, Output, Text
-from reattach.domain.application import Application, Limits
+from reattach.domain.application import Application
+from reattach.domain.requests import Limits
 from reattach.infrastructure.clock import SystemClock, UuidV7
 from reattach.infrastructure.eventstore import open_store
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from reattach.adapters.http import body, connection, output, problems, query, sessions
-from reattach.domain.application import APPROVALS_MAX
+from reattach.domain.requests import APPROVALS_MAX
 
 from .serving import Api, Backend
 

@@ -5,10 +5,10 @@ from typing import Any, Final
 import pytest
 
 from reattach.domain import agent
-from reattach.domain.frames import decode_fields
 from reattach.domain.identifiers import RunId
 from reattach.domain.outline import Outline
 from reattach.domain.scribe import Scribe
+from reattach.domain.wire import decode_fields
 
 from .serving import Api, Backend, Held, problem_of
 

@@ -1,0 +1,68 @@
+"""What use cases are asked with and answer with, and the limits they go by."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic_core import to_json
+
+from .job import Job
+from .outline import Outline
+from .request_config import RequestConfig
+from .run import Run
+from .scribe import Checkpointed
+
+APPROVALS_MAX: Final = 64
+"""Approvals one segment may ask for."""
+
+APPROVAL_TIMEOUT_S_MAX: Final = 31_536_000.0
+"""Seconds (a year) an approval may be left open."""
+
+
+class Limits(BaseModel):
+    """The times the use cases go by; `infrastructure/settings.py` has the defaults' reasons.
+
+    `abandon_s`: a lease that nobody took over for so long ends the run (no worker here knows its agent).
+    """
+
+    model_config = ConfigDict(frozen=True)
+    lease_s: float = 15.0
+    abandon_s: float = 150.0
+    approval_timeout_s: float = 86_400.0
+    idempotency_retention_s: float = 86_400.0
+
+
+class StartRun(BaseModel):
+    """The body of a new run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    agent: str
+    input: JsonValue = None
+    request_config: RequestConfig = RequestConfig()
+    on_busy: str = "reject"
+
+
+@dataclass(slots=True)
+class Idempotency:
+    """A client's Idempotency-Key with a digest of what it sent. A use case sets `replayed`: it did not happen again."""
+
+    key: str
+    fingerprint: str
+    replayed: bool = False
+
+    @classmethod
+    def of(cls, key: str, route: str, payload: JsonValue) -> "Idempotency":
+        """Two requests are the same if route and payload are."""
+        return cls(key, hashlib.sha256(to_json([route, payload])).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A claimed run: all that a worker needs to go on with it."""
+
+    run: Run
+    job: Job
+    outline: Outline
+    next_seq: int
+    checkpoint: Checkpointed | None

@@ -1,0 +1,114 @@
+"""The steps that several use cases share: who may, what follows from a run's move, what is done only once."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from .errors import IdempotencyMismatch, IllegalTransition, NotFound, SessionBusy, StaleEpoch
+from .identifiers import RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, is_identifier
+from .job import Advanced
+from .ports import Answer, RunView, Transaction
+from .requests import Idempotency
+from .run import Run
+from .run_facts import Decided
+from .session import Session, TurnEnded
+from .transitions import Status
+
+M = TypeVar("M", Session, Run)
+
+
+def once(
+    tenant: str, idempotency: Idempotency | None, model: type[M], work: Callable[[Transaction], M]
+) -> Callable[[Transaction], M]:
+    """`work`, done at most once for an Idempotency-Key; later calls get what the first one returned."""
+    if idempotency is None:
+        return work
+
+    def remembered(tx: Transaction) -> M:
+        answer = tx.answer(tenant, idempotency.key)
+        idempotency.replayed = answer is not None
+        if answer is None:
+            made = work(tx)
+            tx.remember(tenant, idempotency.key, Answer(idempotency.fingerprint, made.model_dump_json().encode()))
+            return made
+        if answer.fingerprint != idempotency.fingerprint:
+            raise IdempotencyMismatch(key=idempotency.key)
+        return model.model_validate_json(answer.payload)
+
+    return remembered
+
+
+def as_run(text: str) -> RunId:
+    """The id of a run, if the text has its form. Raises NotFound."""
+    if not is_identifier(RUN_PREFIX, text):
+        raise NotFound(f"There is no run {text!r:.80}.", run_id=text[:80])
+    return RunId(text)
+
+
+def as_session(text: str) -> SessionId:
+    """The id of a session, if the text has its form. Raises NotFound."""
+    if not is_identifier(SESSION_PREFIX, text):
+        raise NotFound(f"There is no session {text!r:.80}.", session_id=text[:80])
+    return SessionId(text)
+
+
+def owned(aggregate: M | None, tenant: str, kind: str, text: str) -> M:
+    """The aggregate, if it is there and this tenant's. Raises NotFound, the same for both."""
+    if aggregate is None or aggregate.tenant != tenant or aggregate.state == "deleted":
+        raise NotFound(f"There is no {kind} {text!r:.80}.", **{f"{kind}_id": text[:80]})
+    return aggregate
+
+
+def held_by(tx: Transaction, run_id: RunId, epoch: int) -> Run:
+    """The run, if the worker with this epoch still holds it."""
+    run = tx.run(run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id)
+    if run.epoch != epoch:
+        raise StaleEpoch(f"The worker holds epoch {epoch}, the run is at {run.epoch}.", run_id=run_id, epoch=run.epoch)
+    if run.status is not Status.RUNNING:
+        raise IllegalTransition(f"The run is {run.status}.", run_id=run_id, status=run.status)
+    return run
+
+
+def busy(session: Session, active: Run | None) -> SessionBusy:
+    """The refusal of a turn, naming what is in its way."""
+    pending = [approval.approval_id for approval in active.pending_approvals] if active else []
+    waits = f" It waits for the approvals {', '.join(pending)}." if pending else ""
+    detail = f"The run {session.active_run_id} is still active.{waits}"
+    return SessionBusy(detail, session_id=session.session_id, run_id=session.active_run_id, pending_approvals=pending)
+
+
+def view_of(tx: Transaction, run: Run) -> RunView:
+    """The run as it is in this transaction."""
+    return RunView(run, tx.head(run.run_id).seq)
+
+
+def advance(tx: Transaction, run: Run, step: str, at: datetime) -> None:
+    """The job follows its run."""
+    job = tx.job(run.job_id)
+    if job is not None and run.status is not None:
+        tx.record(job, Advanced(at=at, to=run.status, step=step))
+
+
+def settle(tx: Transaction, run: Run, step: str, at: datetime) -> None:
+    """The run has ended: so has its job, and its session's turn."""
+    advance(tx, run, step, at)
+    session = tx.session(run.session_id)
+    if session is not None and session.active_run_id == run.run_id:
+        tx.record(session, TurnEnded(at=at, turn=run.turn, run_id=run.run_id))
+
+
+def record_decisions(tx: Transaction, run: Run, fact: Decided) -> Run:
+    """Record decisions; with the last one the job goes on too."""
+    run = tx.record(run, fact)
+    if fact.resumes:
+        advance(tx, run, "resume", fact.at)
+    return run
+
+
+def expire(tx: Transaction, run: Run) -> None:
+    """Deny what is past its deadline."""
+    fact = run.expire(tx.now)
+    if fact is not None:
+        record_decisions(tx, run, fact)
