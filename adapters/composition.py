@@ -37,7 +37,7 @@ STREAMS_CLOSE_S: Final = 1.0
 
 T = TypeVar("T")
 
-_log = logging.getLogger("reattach")
+_log: Final = logging.getLogger("reattach")
 
 
 def load_settings(**overrides: Any) -> Settings:

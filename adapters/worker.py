@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from ..domain.agent import Agent, AgentFailure, Approvals, Context, Finish, Output
 from ..domain.application import Application
-from ..domain.errors import AppendConflict, IllegalTransition, InvalidFrames, ReattachError, RunClosed, StaleEpoch
+from ..domain.errors import AppendConflict, IllegalTransition, Invalid, ReattachError, RunClosed, StaleEpoch
 from ..domain.frames import TERMINAL_TYPES, RunError
 from ..domain.identifiers import RunId
 from ..domain.ports import Committed
@@ -33,7 +33,7 @@ ERROR_CHARS_MAX: Final = 2000
 _WORK: Final = ("run.created", "run.resumed", "run.released", "step.reset")
 _LOST: Final = (StaleEpoch, RunClosed, AppendConflict, IllegalTransition)
 
-_log = logging.getLogger("reattach.worker")
+_log: Final = logging.getLogger("reattach.worker")
 
 
 class WorkerTimes(BaseModel):
@@ -202,7 +202,7 @@ class Worker:
             error = RunError(type=failure.type, message=failure.message[:ERROR_CHARS_MAX], retryable=failure.retryable)
             await self._fail(run.run_id, run.epoch, appender, error)
         except ReattachError as error:
-            if not isinstance(error, InvalidFrames):
+            if not isinstance(error, Invalid):
                 raise
             await self._fail(run.run_id, run.epoch, appender, _internal(error))
         except Exception as error:  # noqa: BLE001  - an agent may raise anything; the run must say so and end

@@ -179,7 +179,7 @@ class Context:
 
     @property
     def fence(self) -> str:
-        """`run_id:epoch`: pass it to tools as an idempotency key, so that a stale worker's call can be told."""
+        """`run_id:epoch`: pass it to tools as a fencing token, so that they can refuse a stale worker's call."""
         return f"{self.run_id}:{self.epoch}"
 
 

@@ -24,9 +24,7 @@ from .identifiers import (
     RunId,
     SessionId,
     identifier,
-    message_id,
 )
-from .job import Attempted, Job, JobCreated, Retry
 from .ports import Append, Ids, RunView, Store, Transaction
 from .requests import APPROVAL_TIMEOUT_S_MAX, APPROVALS_MAX, Assignment, Idempotency, Limits, StartRun
 from .run import Run
@@ -34,7 +32,6 @@ from .run_facts import (
     WORKER_LOST,
     Approval,
     Completed,
-    Created,
     Decision,
     Failed,
     Released,
@@ -43,8 +40,21 @@ from .run_facts import (
     digest_of,
 )
 from .scribe import Checkpointed, encode_state
-from .session import Session, SessionCreated, TurnStarted
-from .steps import advance, as_run, as_session, busy, expire, held_by, once, owned, record_decisions, settle, view_of
+from .session import Session, SessionCreated
+from .steps import (
+    advance,
+    as_run,
+    as_session,
+    begin_turn,
+    busy,
+    expire,
+    held_by,
+    once,
+    owned,
+    record_decisions,
+    settle,
+    view_of,
+)
 from .transitions import Status
 
 SWEEP_LIMIT: Final = 100
@@ -94,39 +104,9 @@ class Application:
 
         def work(tx: Transaction) -> Run:
             session = owned(tx.session(as_session(session_id)), tenant, "session", session_id)
-            turn = session.turns + 1
             if session.active_run_id is not None:
                 raise busy(session, tx.run(session.active_run_id))
-            job = tx.record(
-                Job(),
-                JobCreated(
-                    at=tx.now,
-                    job_id=job_id,
-                    tenant=tenant,
-                    session_id=session.session_id,
-                    agent=request.agent,
-                    input=request.input,
-                    retry=Retry(),
-                ),
-            )
-            tx.record(job, Attempted(at=tx.now, run_id=run_id))
-            tx.record(session, TurnStarted(at=tx.now, turn=turn, run_id=run_id, job_id=job_id))
-            return tx.record(
-                Run(),
-                Created(
-                    at=tx.now,
-                    run_id=run_id,
-                    tenant=tenant,
-                    session_id=session.session_id,
-                    job_id=job_id,
-                    turn=turn,
-                    attempt=1,
-                    agent=request.agent,
-                    message_id=message_id(session.session_id, run_id, 0),
-                    prompt=prompt,
-                    request_config=request.request_config,
-                ),
-            )
+            return begin_turn(tx, session, request, prompt, (job_id, run_id))
 
         return await self.store.transact(once(tenant, idempotency, Run, work))
 

@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from .errors import IdempotencyMismatch, IllegalTransition, NotFound, SessionBusy, StaleEpoch
-from .identifiers import RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, is_identifier
-from .job import Advanced
+from .identifiers import RUN_PREFIX, SESSION_PREFIX, JobId, RunId, SessionId, is_identifier, message_id
+from .job import Advanced, Attempted, Job, JobCreated, Retry
 from .ports import Answer, RunView, Transaction
-from .requests import Idempotency
+from .requests import Idempotency, StartRun
 from .run import Run
-from .run_facts import Decided
-from .session import Session, TurnEnded
+from .run_facts import Created, Decided
+from .session import Session, TurnEnded, TurnStarted
 from .transitions import Status
 
 M = TypeVar("M", Session, Run)
@@ -77,6 +77,39 @@ def busy(session: Session, active: Run | None) -> SessionBusy:
     waits = f" It waits for the approvals {', '.join(pending)}." if pending else ""
     detail = f"The run {session.active_run_id} is still active.{waits}"
     return SessionBusy(detail, session_id=session.session_id, run_id=session.active_run_id, pending_approvals=pending)
+
+
+def begin_turn(
+    tx: Transaction, session: Session, request: StartRun, prompt: str | None, ids: tuple[JobId, RunId]
+) -> Run:
+    """Record the turn: a job of one attempt, its run, and the session that is busy with it."""
+    job_id, run_id = ids
+    at, turn, session_id = tx.now, session.turns + 1, session.session_id
+    created = JobCreated(
+        at=at,
+        job_id=job_id,
+        tenant=session.tenant,
+        session_id=session_id,
+        agent=request.agent,
+        input=request.input,
+        retry=Retry(),
+    )
+    tx.record(tx.record(Job(), created), Attempted(at=at, run_id=run_id))
+    tx.record(session, TurnStarted(at=at, turn=turn, run_id=run_id, job_id=job_id))
+    run = Created(
+        at=at,
+        run_id=run_id,
+        tenant=session.tenant,
+        session_id=session_id,
+        job_id=job_id,
+        turn=turn,
+        attempt=1,
+        agent=request.agent,
+        message_id=message_id(session_id, run_id, 0),
+        prompt=prompt,
+        request_config=request.request_config,
+    )
+    return tx.record(Run(), run)
 
 
 def view_of(tx: Transaction, run: Run) -> RunView:

@@ -21,7 +21,7 @@ LAYERS: Final[Mapping[str, frozenset[str]]] = {
     | {"reattach.domain", "reattach.infrastructure", "alembic", "pydantic", "pydantic_core", "sqlalchemy"},
     "adapters": (STDLIB - BEHIND_PORTS)
     | {"reattach.domain", "reattach.adapters", "httpx", "pydantic", "pydantic_ai", "pydantic_core"}
-    | {"starlette", "uvicorn"},
+    | {"starlette", "uvicorn", "uvloop"},
     # simulations/ is absent: it may import everything.
 }
 

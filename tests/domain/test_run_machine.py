@@ -34,6 +34,9 @@ from .strategies import OUTPUTS
 EPOCHS = st.sampled_from([0, 0, 0, -1, 1])
 """How far the epoch that a worker shows is off."""
 
+SELDOM = st.sampled_from([True, *[False] * 9])
+"""An end, now and then: a run that has ended has little left to show."""
+
 ARGUMENTS = st.sampled_from([None, 1, True, {"sum": 1}, {"sum": True}])
 OUTCOMES = st.sampled_from(["approve", "deny"])
 
@@ -99,9 +102,10 @@ class RunMachine(RuleBasedStateMachine):
             assert isinstance(self.log.records[-1].fact, TakenOver)
             self.scribes.append((self.log.run.epoch, self.log.scribe()))
 
-    @rule(off=EPOCHS)
-    def release(self, off: int) -> None:
-        self.attempt("release", lambda: self.log.release(self.log.run.epoch + off), stale=off != 0)
+    @rule(off=EPOCHS, now=st.booleans())
+    def release(self, off: int, now: bool) -> None:
+        if now:
+            self.attempt("release", lambda: self.log.release(self.log.run.epoch + off), stale=off != 0)
 
     @precondition(lambda self: self.scribes)
     @rule(worker=st.integers(0, 5), output=OUTPUTS)
@@ -162,24 +166,18 @@ class RunMachine(RuleBasedStateMachine):
         self.clock_s += seconds
         self.log.wait(seconds)
 
-    @rule(off=EPOCHS)
-    def complete(self, off: int) -> None:
-        self.attempt("complete", lambda: self.log.complete(self.log.run.epoch + off), stale=off != 0)
-
-    @rule()
-    def fail(self) -> None:
+    @rule(how=st.sampled_from(["complete", "fail", "cancel"]), off=EPOCHS, now=SELDOM)
+    def end(self, how: str, off: int, now: bool) -> None:
+        if not (now or self.log.run.final):
+            return
         pending = self.open
-        if self.attempt("fail", self.log.fail):
+        if how == "complete":
+            self.attempt("complete", lambda: self.log.complete(self.log.run.epoch + off), stale=off != 0)
+        elif self.attempt(how, {"fail": self.log.fail, "cancel": self.log.cancel}[how]):
             self.decided |= dict.fromkeys(pending, ("deny", None))
             self.check_decided(pending)
-
-    @rule()
-    def cancel(self) -> None:
-        pending = self.open
-        if self.attempt("cancel", self.log.cancel):
-            self.decided |= dict.fromkeys(pending, ("deny", None))
-            self.check_decided(pending)
-            assert {a.reason for a in self.log.run.approvals if a.approval_id in pending} <= {"cancelled"}
+            reason = {"fail": "failed", "cancel": "cancelled"}[how]
+            assert all(a.reason == reason for a in self.log.run.approvals if a.approval_id in pending)
 
     # The machine's own books.
 
