@@ -102,10 +102,6 @@ class Heads:
         if len(self._held) > HEADS_MAX:
             self._held.popitem(last=False)
 
-    def forget(self, run_id: RunId) -> None:
-        """The run is no longer as remembered."""
-        self._held.pop(run_id, None)
-
 
 def _head(tx: Transaction, run_id: RunId) -> tuple[Run, Head]:
     run = tx.run(run_id)

@@ -1,4 +1,4 @@
-"""A walk: one reader's way through its log: what comes first, catch-up by pages, then live; in a session, run by run."""
+"""A walk: one reader's way through its log. First a page, then page after page, then live; in a session run by run."""
 
 import asyncio
 from collections.abc import Callable

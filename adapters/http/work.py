@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from ...domain.agent import ApprovalRequest
 from ...domain.application import Application
-from ...domain.errors import NotFound, ReattachError, RunClosed, StaleEpoch, UnknownAgent
+from ...domain.errors import NotFound, RunClosed, StaleEpoch, UnknownAgent
 from ...domain.frames import RunError
 from ...domain.identifiers import RunId
 from ...domain.ports import Append, RunView
@@ -108,11 +108,7 @@ class Work:
         body = await self._bodies.read_output(request, Output)
         held = await self._heads.held(run_id, epoch, body.first_seq)
         batch = batch_of(held, body)
-        try:
-            await self._application.append(Append(run_id, epoch, batch))
-        except ReattachError:
-            self._heads.forget(run_id)
-            raise
+        await self._application.append(Append(run_id, epoch, batch))
         if batch.first_seq > held.head.seq:
             self._heads.remember(held.run, batch)
         return answer({"head_seq": batch.first_seq + len(batch.data) - 1})
@@ -161,7 +157,6 @@ class Work:
         return answer({"run_id": run_id, "epoch": epoch})
 
     async def _after(self, run_id: RunId) -> Response:
-        self._heads.forget(run_id)
         return answer(run_resource(await self._view(run_id)))
 
     async def _view(self, run_id: RunId) -> RunView:

@@ -27,7 +27,7 @@ class CommandLine:
 
     def __init__(self, environment: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("REATTACH_")}
-        self._environment = inherited | environment
+        self._environment: dict[str, str] = {**inherited, **environment}
         self._capsys = capsys
         self._running: list[Running] = []
 

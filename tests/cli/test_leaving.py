@@ -41,7 +41,7 @@ def test_nobody_reads_on(reattach: CommandLine, server: Server) -> None:
 
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "reattach.db", free_port()).start()
+    server = Server(tmp_path / "reattach.db", free_port(), {"REATTACH_DRAIN_GRACE_S": "0.2"}).start()
     yield server
     server.kill()
 

@@ -1,8 +1,11 @@
 """`run` and `follow`: what they print where, and how they exit."""
 
+import json
 from pathlib import Path
 
 import pytest
+
+from reattach.adapters.cli.running import read_input
 
 from ..system.server import Server
 from .command import CommandLine, script
@@ -92,19 +95,28 @@ def test_a_session_over_its_turns(reattach: CommandLine, server: Server) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "prompt"),
+    ("given", "meant"),
     [
         ("hello", "hello"),
         ("Write a poem: {x}", "Write a poem: {x}"),
         ('"quoted"', "quoted"),
         ("-5 degrees", "-5 degrees"),
+        ("", ""),
+        ("NaN", "NaN"),
+        (' {"a": [1, null]} ', {"a": [1, None]}),
+        ("42", 42),
+        ("true", True),
     ],
 )
-def test_words_are_a_prompt(reattach: CommandLine, server: Server, given: str, prompt: str) -> None:
-    running = reattach.start("run", "demo", f"--input={given}", "--json")
+def test_words_are_words_and_json_is_json(given: str, meant: object) -> None:
+    assert read_input(given) == meant
+
+
+def test_words_are_the_agents_prompt(reattach: CommandLine, server: Server) -> None:
+    running = reattach.start("run", "demo", "--input", "Hello there", "--json")
     assert running.process.stdout is not None
-    run_id = run_id_in(running.process.stdout.readline())
-    assert server.get(f"/v1/runs/{run_id}").json()["prompt"] == prompt
+    run_id = json.loads(running.process.stdout.readline())["run_id"]
+    assert server.get(f"/v1/runs/{run_id}").json()["prompt"] == "Hello there"
     assert server.post(f"/v1/runs/{run_id}/cancel").status_code == 200
     assert running.end().code == 3
 

@@ -50,7 +50,7 @@ def test_the_tour_with_curl(server: Server) -> None:
     approve, cancel = decide.strip().splitlines()
     server.kill()
     server.start()
-    resumed = resume.replace("<the last id>", ids[-1]).replace("curl -sN", "timeout 4 curl -sN").rstrip() + " || true\n"
+    resumed = resume.replace("<the last id>", ids[-1]).replace("curl", "timeout 4 curl").rstrip() + " || true\n"
     rest = re.findall(r"^id: (\S+)$", shell(f"run={run}\n{resumed}", server), re.MULTILINE)
     assert not set(ids) & set(rest)
     whole = [str(block.id) for block in read_until_cancelled(server, run, cancel)]
@@ -68,8 +68,8 @@ def read_until_cancelled(server: Server, run: str, cancel: str) -> list[object]:
 def test_the_agent_of_the_readme(tmp_path: Path) -> None:
     (source,) = blocks(README, "python")
     (tmp_path / "my_agents.py").write_text(source)
-    port = free_port()
-    server = Server(tmp_path / "reattach.db", port, arguments=("--agents", "my_agents:counter"), folder=tmp_path).start()
+    database, port = tmp_path / "reattach.db", free_port()
+    server = Server(database, port, arguments=("--agents", "my_agents:counter"), folder=tmp_path).start()
     try:
         answer = server.post(f"/v1/sessions/{server.session()}/runs", {"agent": "counter"})
         text = "".join(b.json["text"] for b in server.frames(answer.json()["run_id"]) if b.event == "text.delta")

@@ -143,6 +143,22 @@ def test_a_take_over_abandons_exactly_what_came_after_the_checkpoint() -> None:
     assert texts(folded(log.frames))[2:] == [("2", "abandoned", ""), ("3", "complete", "again")]
 
 
+def test_two_resets_in_one_piece_void_what_either_voids() -> None:
+    log = RunLog()
+    log.create("hi")
+    log.claim()
+    log.write(a.Text("void"))
+    stored_before = log.head
+    log.take_over()
+    log.write(a.Text("kept"), a.Checkpoint(1), a.Text("void"))
+    log.take_over()
+    table = Table()
+    table.fold(log.frames[:stored_before])
+    table.fold(log.frames[stored_before:])
+    assert [status for _, status, _ in texts(table.as_json())] == ["complete", "abandoned", "complete", "abandoned"]
+    assert table.as_json() == folded(log.frames)
+
+
 def test_without_a_checkpoint_everything_but_the_prompt_is_voided() -> None:
     log = RunLog()
     log.create("hi")

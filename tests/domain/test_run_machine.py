@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from reattach.domain.agent import Text
 from reattach.domain.errors import (
     AppendConflict,
     DecisionConflict,
@@ -36,6 +37,8 @@ EPOCHS = st.sampled_from([0, 0, 0, -1, 1])
 
 SELDOM = st.sampled_from([True, *[False] * 9])
 """An end, now and then: a run that has ended has little left to show."""
+
+WAYS = st.lists(st.integers(0, 11), min_size=1, max_size=10)
 
 ARGUMENTS = st.sampled_from([None, 1, True, {"sum": 1}, {"sum": True}])
 OUTCOMES = st.sampled_from(["approve", "deny"])
@@ -77,10 +80,27 @@ class RunMachine(RuleBasedStateMachine):
         assert (self.log.run, self.log.lines, self.log.outline, self.log.checkpoint) == before
         return False
 
-    @initialize(prompt=st.none() | st.just("hello"))
-    def create(self, prompt: str | None) -> None:
+    @initialize(prompt=st.none() | st.just("hello"), picks=WAYS)
+    def create(self, prompt: str | None, picks: list[int]) -> None:
         self.attempt("claim", self.log.claim)
         self.attempt("create", lambda: self.log.create(prompt))
+        self.go_on(picks)
+
+    @rule(picks=WAYS)
+    def go_on(self, picks: list[int]) -> None:
+        """Along the table: left to chance alone, most of what is tried would be refused."""
+        ways: dict[str, Callable[[], None]] = {
+            "claim": self.claim,
+            "record": lambda: self.write(0, Text("more")),
+            "take_over": self.take_over,
+            "suspend": lambda: self.suspend(0, [("pay", 1), ("pay", None)], 2),
+            "decide": lambda: self.decide([], "approve", None, every=True),
+            "release": lambda: self.release(0, now=True),
+        }
+        for pick in picks:
+            open_ways = [way for command, way in ways.items() if targets(RUN_TABLE, self.log.run.status, command)]
+            if open_ways:
+                open_ways[pick % len(open_ways)]()
 
     @rule()
     def create_again(self) -> None:

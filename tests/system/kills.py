@@ -1,6 +1,6 @@
 """The kill campaign: kill -9 at random moments under load; every reader's frames equal the log, every run ends.
 
-    python -m tests.system.kills --kills 50 --readers 20 --seed 1
+python -m tests.system.kills --kills 50 --readers 20 --seed 1
 """
 
 import argparse
@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ class Campaign:
         frames = sum(len(blocks) for _, blocks in self.seen)
         return (
             f"{self.kills} kills, {len(self.seen)} streams by {self.readers} readers at once, {frames} frames, "
-            f"{next(self.resumes)} resumes, {resets} take-overs seen: nothing lost, doubled or reordered; every run ended"
+            f"{next(self.resumes)} resumes, {resets} take-overs seen: "
+            "nothing lost, doubled or reordered; every run ended"
         )
 
     def _runs(self) -> Iterator[dict[str, Any]]:
@@ -94,7 +96,7 @@ class Campaign:
 
     def _start(self, rng: random.Random) -> str:
         steps = [
-            {"text": "words of an answer " * rng.randint(1, 4), "chunk": rng.randint(1, 5), "delay_ms": rng.choice([0, 1, 5])}
+            {"text": "an answer " * rng.randint(1, 8), "chunk": rng.randint(1, 5), "delay_ms": rng.choice([0, 1, 5])}
             for _ in range(rng.randint(1, 6))
         ]
         key = f"start-{next(self.keys)}"
@@ -146,8 +148,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        campaign = Campaign(Path(folder), options.kills, options.readers, options.seed, lambda line: print(line, file=sys.stderr))
-        print(campaign.run())
+        say = partial(print, file=sys.stderr)
+        print(Campaign(Path(folder), options.kills, options.readers, options.seed, say).run())
 
 
 if __name__ == "__main__":

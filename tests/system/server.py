@@ -42,7 +42,7 @@ class Server:
         database = f"sqlite:///{self.database}"
         command = [sys.executable, "-m", "reattach", "serve", "--port", str(self.port), "--database", database]
         self.process = subprocess.Popen(
-            [*command, *self.arguments], env=environment, stdout=subprocess.PIPE, stderr=None, text=True, cwd=self.folder
+            [*command, *self.arguments], env=environment, stdout=subprocess.PIPE, text=True, cwd=self.folder
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

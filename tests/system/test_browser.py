@@ -23,8 +23,8 @@ FOLLOW = """
 }
 """
 TYPES = [
-    "run.created", "run.claimed", "run.released", "run.completed", "run.failed", "run.cancelled", "step.start", "step.end",
-    "step.reset", "message.start", "message.end", "text.start", "text.delta", "text.end",
+    "run.created", "run.claimed", "run.released", "run.completed", "run.failed", "run.cancelled", "step.start",
+    "step.end", "step.reset", "message.start", "message.end", "text.start", "text.delta", "text.end",
 ]  # fmt: skip
 
 
@@ -34,9 +34,9 @@ def page() -> Iterator[Any]:
         pytest.skip("Chromium is not installed (apt-get install chromium)")
     from playwright.sync_api import sync_playwright  # noqa: PLC0415  - only where there is a browser
 
-    quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
+    quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-sync", "--no-first-run"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield browser.new_page(bypass_csp=True)  # the page under test allows no scripts; ours is the test
         browser.close()
 
@@ -44,7 +44,8 @@ def page() -> Iterator[Any]:
 @pytest.mark.browser
 def test_an_event_source_survives_the_server(page: Any, start: Any) -> None:
     server: Server = start()
-    run_id = server.run(*({"text": f"part {n} of a long answer", "chunk": 1, "delay_ms": 6} for n in range(12)))["run_id"]
+    steps = ({"text": f"part {n} of a long answer", "chunk": 1, "delay_ms": 6} for n in range(12))
+    run_id = server.run(*steps)["run_id"]
     page.goto(server.url + "/")
     page.evaluate(FOLLOW, [f"/v1/runs/{run_id}/events", TYPES])
     for seen in (40, 120):

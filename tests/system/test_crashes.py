@@ -1,12 +1,14 @@
 """S3-S6, S8, S10, S11, C12-C16, I3: agents that raise, workers and servers that die, drains, slow readers, damage."""
 
 import concurrent.futures
+import contextlib
 import json
 import signal
 import socket
 import sqlite3
 from typing import Any
 
+import httpx
 import pytest
 
 from .server import TERMINAL, Block, Server
@@ -99,7 +101,7 @@ def test_a_paused_worker_writes_nothing_after_a_take_over(start: Any) -> None:
     assert second.frames(run_id) == blocks
     epochs = [str(block.id).split(".")[2] for block in blocks]
     assert epochs == sorted(epochs)
-    assert [b.json["worker"] for b in blocks if b.event == "run.claimed"][0] != next(
+    assert next(b.json["worker"] for b in blocks if b.event == "run.claimed") != next(
         b.json["worker"] for b in blocks if b.event == "run.claimed" and b.json["epoch"] == 2
     )
 
@@ -207,14 +209,13 @@ def test_no_reader_holds_a_frame_the_log_does_not_have(start: Any) -> None:
     for _ in range(3):
         run_id = server.run({"repeat": {"times": 2000, "steps": [{"text": "v" * 50, "chunk": 1}]}})["run_id"]
         seen: list[Block] = []
-        try:
-            with server.events(f"/v1/runs/{run_id}/events") as events:
-                for block in events:
-                    seen.append(block)
-                    if len(seen) == 3000:
-                        server.kill()
-        except Exception as error:  # noqa: BLE001  - the connection broke, as it must
-            assert seen, error
+        broken = (httpx.HTTPError, AssertionError)  # the connection, or the block it broke in
+        with contextlib.suppress(*broken), server.events(f"/v1/runs/{run_id}/events") as events:
+            for block in events:
+                seen.append(block)
+                if len(seen) == 3000:
+                    server.kill()
+        assert len(seen) >= 3000
         server.start()
         assert server.frames(run_id)[: len(seen)] == seen
 

@@ -10,6 +10,7 @@ from reattach.domain.snapshot import Snapshot
 
 from .server import Block, Server
 
+MALFORMED = ["", "words", "-1", "9" * 10_000, "\u0663", "1\x012", "run_x.1.1.1", "..", "1.2.3.4"]
 LONG = [
     {"text": "some text", "chunk": 1},
     {"tool": {"name": "t", "arguments": {"x": 1}, "result": "secret"}},
@@ -23,7 +24,7 @@ def finished(server: Server) -> tuple[str, list[Block]]:
     return run_id, server.frames(run_id)
 
 
-@pytest.mark.parametrize("cursor", ["", "words", "-1", "9" * 10_000, "\u0663", "1\x012", "run_x.1.1.1", "..", "1.2.3.4"], ids=lambda cursor: repr(cursor)[:12])
+@pytest.mark.parametrize("cursor", MALFORMED, ids=lambda cursor: repr(cursor)[:12])
 def test_a_malformed_cursor_is_a_400(server: Server, finished: tuple[str, list[Block]], cursor: str) -> None:
     path = f"/v1/runs/{finished[0]}/events"
     answers = [server.get(f"{path}?after={urllib.parse.quote(cursor)}")]
@@ -64,7 +65,8 @@ def test_a_cursor_that_cannot_be_honoured_is_a_typed_reset(
     blocks = server.frames(run_id, cursor)
     assert [block.event for block in blocks[:2]] == ["stream.reset", "stream.snapshot"]
     assert blocks[0].json == {"type": "stream.reset", "reason": reason, "cursor": cursor}
-    assert blocks[0].id is None and blocks[1].id is None
+    assert blocks[0].id is None
+    assert blocks[1].id is None
     assert blocks[2:] == whole[-1:], "the snapshot stops one short, so that a real frame with an id follows"
     assert folded(blocks) == folded(whole)
 
@@ -169,7 +171,8 @@ def test_a_run_is_shown_as_its_request_config_says(server: Server) -> None:
         assert server.frames(run["run_id"], block.id) == live[cut:]
     with server.events(f"/v1/runs/{run['run_id']}/events?snapshot=true") as events:
         snapshot = next(iter(events)).data
-    assert "secret" not in snapshot and "hidden" not in snapshot
+    assert "secret" not in snapshot
+    assert "hidden" not in snapshot
     digest = run["request_config_digest"]
     path = f"/v1/runs/{run['run_id']}/events"
     assert server.get(f"{path}?config={digest}").status_code == 200

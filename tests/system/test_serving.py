@@ -52,9 +52,7 @@ def test_streams_of_another_tenant_look_unknown(start: Any) -> None:
         unknown = path.replace(run_id[-4:], "0000").replace(session[-4:], "0000")
         mine, nobodys = server.get(path, **bob), server.get(unknown, **bob)
         assert mine.status_code == nobodys.status_code == 404
-        assert mine.text.replace(run_id, "").replace(session, "") == nobodys.text.replace(
-            unknown.split("/")[3], ""
-        )
+        assert mine.text.replace(run_id, "").replace(session, "") == nobodys.text.replace(unknown.split("/")[3], "")
         assert server.get(path, **bob, **cursor).status_code == 404
         assert server.get(path).status_code == 401
     others = server.post("/v1/sessions", {}, **bob).json()["session_id"]

@@ -93,12 +93,22 @@ class Backend:
         )
         self.operations = list(table_of(app))
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None, log_level="error")
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            timeout_graceful_shutdown=2,
+        )
         server = uvicorn.Server(config)
         serving = asyncio.run_coroutine_threadsafe(server.serve([listener]), self._loop)
-        yield listener.getsockname()[1]
-        server.should_exit = server.force_exit = True
-        serving.result(TIMEOUT_S)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            serving.result(TIMEOUT_S)
 
 
 def table_of(app: Router) -> Iterator[tuple[str, str]]:

@@ -197,11 +197,12 @@ def test_a_body_that_does_not_come_is_waited_for_so_long(backend: Backend) -> No
                 assert opened.recv(1) == b""
 
 
-def test_a_client_that_goes_away_leaves_nothing(port: int, api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_goes_away_leaves_nothing(backend: Backend, api: Api, caplog: pytest.LogCaptureFixture) -> None:
     before = api.get("/v1/sessions").json()
-    for _ in range(10):
-        with connection(port) as opened:
-            opened.sendall(POST + b'Content-Length: 100\r\n\r\n{"metadata":')
+    with backend.serve() as port:
+        for _ in range(10):
+            with connection(port) as opened:
+                opened.sendall(POST + b'Content-Length: 100\r\n\r\n{"metadata":')
     assert api.get("/v1/sessions").json() == before
     assert caplog.text == ""
 

@@ -50,8 +50,10 @@ def test_the_same_output_again_is_one_copy(api: Api, held: Held) -> None:
     says = held.says("hello")
     for _ in range(3):
         assert held.output(*says).json() == {"head_seq": 7}
-    held.output(*held.says("more", 2, 2), first_seq=8)
+    more = held.says("more", 2, 2)
+    held.output(*more, first_seq=8)
     assert held.output(*says).json() == {"head_seq": 7}
+    assert held.output(*more, first_seq=8).json() == {"head_seq": 12}
     before = held.frames()
     other = [*says[:2], {**says[2], "text": "HELLO"}, *says[3:]]
     for wrong in (held.output(*other), held.output(*says[:2]), held.output(*says[1:], first_seq=3)):
