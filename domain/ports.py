@@ -76,6 +76,11 @@ class Record:
         """The seq of its last frame."""
         return self.first_seq + len(self.data) - 1
 
+    def after(self, seq: int, limit: int) -> "Record":
+        """Its frames after `seq`, at most `limit`."""
+        skip = max(0, seq + 1 - self.first_seq)
+        return Record(self.first_seq + skip, self.epoch, self.data[skip : skip + limit])
+
 
 @dataclass(frozen=True, slots=True)
 class Damaged:

@@ -68,7 +68,8 @@ class Wakeups:
 
     async def _is_foreign(self) -> bool:
         try:
-            return await asyncio.wait_for(self._foreign_commits(), self._answer_s)
+            async with asyncio.timeout(self._answer_s):
+                return await self._foreign_commits()
         except (ReattachError, TimeoutError):
             return True  # a wake-up too many is harmless, one too few is not
 

@@ -15,7 +15,6 @@ from typing import Final, Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import JsonValue
 
 from ...domain.errors import Invalid
 from ...domain.ports import Ids
@@ -83,7 +82,7 @@ class Client:
     async def start_run(
         self,
         agent: str,
-        input: JsonValue = None,  # noqa: A002  - the wire's word
+        input: object = None,  # noqa: A002  - the wire's word
         session_id: str | None = None,
         *,
         request_config: Fields | None = None,
@@ -99,7 +98,7 @@ class Client:
         key = idempotency_key or self._requests.new_key()
         if session_id is None:
             session_id = (await self.create_session(idempotency_key=f"{key}-session")).session_id
-        body: dict[str, JsonValue] = {"agent": agent, "input": input}
+        body: dict[str, object] = {"agent": agent, "input": input}
         if request_config is not None:
             body["request_config"] = dict(request_config)
         if on_busy is not None:
@@ -148,11 +147,11 @@ class Client:
         The same decision again is no error. Raises NotFound, UnknownApproval, Invalid, and DecisionConflict if one
         was decided otherwise before.
         """
-        body: dict[str, JsonValue] = {"decisions": [dict(decision) for decision in decisions]}
+        body: dict[str, object] = {"decisions": [dict(decision) for decision in decisions]}
         return await self._requests.ask(Run, "POST", f"v1/runs/{_segment(run_id)}/decisions", body)
 
     async def approve(
-        self, run_id: str, approval_id: str, *, arguments: JsonValue = None, reason: str | None = None
+        self, run_id: str, approval_id: str, *, arguments: object = None, reason: str | None = None
     ) -> Run:
         """Let the call run, with `arguments` in place of the agent's if given. As `decide`."""
         return await self.decide(run_id, [_decision(approval_id, "approve", reason=reason, arguments=arguments)])
@@ -163,7 +162,7 @@ class Client:
 
     async def cancel(self, run_id: str, reason: str | None = None) -> Run:
         """End the run now. A run that has ended already is answered as it is: look at its `status`."""
-        body: dict[str, JsonValue] = {"reason": reason} if reason is not None else {}
+        body: dict[str, object] = {"reason": reason} if reason is not None else {}
         return await self._requests.ask(Run, "POST", f"v1/runs/{_segment(run_id)}/cancel", body)
 
     # Read.
@@ -240,6 +239,6 @@ def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _decision(approval_id: str, outcome: str, *, reason: str | None, arguments: JsonValue = None) -> Fields:
+def _decision(approval_id: str, outcome: str, *, reason: str | None, arguments: object = None) -> Fields:
     fields = {"approval_id": approval_id, "outcome": outcome, "reason": reason, "arguments": arguments}
     return {name: value for name, value in fields.items() if value is not None}

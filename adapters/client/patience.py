@@ -20,7 +20,7 @@ class Patience:
     """Limits, in seconds. `give_up_s` counts from a break until the server sends a byte again; None: for ever."""
 
     wait_min_s: float = 0.25
-    wait_max_s: float = 30.0
+    wait_max_s: float = 10.0
     connect_s: float = 10.0
     answer_s: float = 30.0
     silence_s: float = 3 * KEEPALIVE_S

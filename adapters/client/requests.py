@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from ...domain.errors import Invalid
@@ -14,7 +14,8 @@ from .errors import UnexpectedAnswer, Unreachable, is_passing, refusal
 from .patience import Patience
 
 R = TypeVar("R", bound=BaseModel)
-Fields = Mapping[str, JsonValue]
+Fields = Mapping[str, object]
+"""A JSON object to send. What JSON can't express is refused with Invalid."""
 
 
 class Requests:

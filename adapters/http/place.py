@@ -62,6 +62,8 @@ async def place_in(store: Store, feed: Feed, wish: Wish) -> Place:
 
 
 def _query(scope: Scope) -> dict[str, str]:
+    if not scope["query_string"]:
+        return {}
     try:
         pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, max_num_fields=16)
     except ValueError as error:

@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl
 from pydantic import JsonValue
 from starlette.types import Scope
 
-from ...domain.errors import Malformed, NotFound
-from ...domain.identifiers import RUN_PREFIX, Cursor, RunId, is_identifier
+from ...domain.errors import Malformed
+from ...domain.identifiers import Cursor, RunId
 from ...domain.requests import Idempotency
+from ...domain.steps import as_run
 
 QUERY_BYTES_MAX: Final = 16_384
 """Bytes of a query string."""
@@ -70,11 +71,8 @@ def check_query(scope: Scope) -> None:
 
 
 def run_id_in(scope: Scope) -> RunId:
-    """The run the path names. Raises NotFound, as the application would, for what is no id at all."""
-    text: str = scope["path_params"]["run_id"]
-    if not is_identifier(RUN_PREFIX, text):
-        raise NotFound(f"There is no run {text!r:.80}.", run_id=text[:80])
-    return RunId(text)
+    """The run that the path names, if it has the form of one. Raises NotFound."""
+    return as_run(scope["path_params"]["run_id"])
 
 
 def epoch_in(scope: Scope) -> int:

@@ -162,6 +162,8 @@ async def _start(connection: Connection, status: int, headers: Headers) -> None:
 
 
 def _check_config(run: Run, wish: Wish) -> None:
+    if wish.config is None:
+        return
     digest = run.request_config.digest
-    if wish.config is not None and wish.config != digest:
+    if wish.config != digest:
         raise ConfigMismatch(f"The run has {digest}.", run_id=run.run_id, request_config_digest=digest)

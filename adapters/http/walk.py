@@ -6,6 +6,7 @@ from typing import Final
 
 from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import SessionId
+from ...domain.ports import Record
 from . import sse
 from .broadcaster import Broadcaster
 from .feed import Feed
@@ -94,8 +95,9 @@ class Walk:
         pieces: list[bytes] = []
         seq = reader.seq
         for record in records:
-            pieces += feed.encoder.blocks(record)[max(0, seq + 1 - record.first_seq) :]
-            seq = record.last_seq
+            wanted = record.after(seq, limit) if isinstance(record, Record) else record
+            pieces += feed.encoder.blocks(wanted)
+            seq = wanted.last_seq
         if seq > feed.head:  # committed, but the news is still on its way: the feed must not send it again
             for record in records:
                 feed.accept(record)

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -121,6 +123,11 @@ def concurrent(bench: Bench) -> None:
 
 def isolation(bench: Bench) -> None:
     """Goal 13: the rate of durable appends to a run that 500 readers follow, or a stalled one, against nobody."""
+    _isolated_posts(bench)
+    _isolated_bursts(bench)
+
+
+def _isolated_posts(bench: Bench) -> None:
     count = bench.plan.size(3_000, 300)
     rates: dict[str, list[float]] = {"nobody": [], "500 readers": [], "a stalled reader": []}
     readers = {"nobody": (0, 0), "500 readers": (READERS, 0), "a stalled reader": (2, 1)}
@@ -133,6 +140,29 @@ def isolation(bench: Bench) -> None:
     for name in ("500 readers", "a stalled reader"):
         pairs, what = list(zip(rates[name], rates["nobody"], strict=True)), f"sequential durable appends, {name}"
         bench.report.ratio("isolation", what, pairs, "/s", against="nobody attached", target=at_least(LOSS_MAX))
+
+
+def _isolated_bursts(bench: Bench) -> None:
+    pairs: list[tuple[float, float]] = []
+    with reattach(bench) as ours:
+        for _ in range(bench.plan.repeats):
+            alone = _durable_rate(bench, ours, readers=0)
+            pairs.append((_durable_rate(bench, ours, readers=READERS), alone))
+    what, target = f"durable frames/s of a burst, {READERS} readers", at_least(LOSS_MAX)
+    bench.report.ratio("isolation", what, pairs, "/s", against="nobody attached", target=target)
+
+
+def _durable_rate(bench: Bench, ours: Reattach, readers: int) -> float:
+    """Frames a second of an agent in the server, until its run has ended in the store; readers may be behind then."""
+    run = ours.start(frames=bench.plan.size(20_000, 2_000))
+    attached = bench.load.readers(ours.server.port, [run.events], readers=readers, texts=run.texts) if readers else None
+    run.wait()
+    begun = time.time()
+    run.go()
+    ended = datetime.fromisoformat(ours.wait_for_end(run.run_id)["ended_at"]).timestamp()
+    if attached is not None:
+        bench.report.delivered("isolation", attached.finish())
+    return run.texts / (ended - begun)
 
 
 @contextmanager

@@ -117,8 +117,7 @@ def main() -> None:
     parser.add_argument("--gate")
     parser.add_argument("--body", default="")
     for name in ("request", "name", "path", "header", "frames", "after"):
-        kind = int if name in ("frames", "after") else str
-        parser.add_argument(f"--{name}", type=kind, action=OfRequest)
+        parser.add_argument(f"--{name}", type=int if name in ("frames", "after") else str, action=OfRequest)
     parser.set_defaults(request=[], path=[], header=[], frames=0, after=0)
     options = parser.parse_args()
     asyncio.run({"read": read, "first": first, "append": append}[options.mode](options))

@@ -22,8 +22,8 @@ def burst(bench: Bench) -> None:
         with bare(bench) as memory, reattach(bench) as ours:
             against_memory: Pairs = []
             against_store: Pairs = []
-            for target in (memory, ours):
-                _burst(bench, target, readers, frames // 10)  # the first one in a process is slower
+            for server in (memory, ours):
+                _burst(bench, server, readers, frames // 10)  # the first one in a process is slower
             for _ in range(bench.plan.repeats):
                 rate = _burst(bench, ours, readers, frames)
                 against_memory.append((rate, _burst(bench, memory, readers, frames)))

@@ -60,11 +60,15 @@ class Produced:
     gate: Path
     run_id: str = ""
 
-    def go(self) -> None:
-        """Open the gate once, when the producer stands at it."""
+    def wait(self) -> None:
+        """Wait until the producer stands at its gate."""
         deadline = time.monotonic() + WAIT_S_MAX
         while not self.gate.exists() and time.monotonic() < deadline:
             time.sleep(POLL_S)
+
+    def go(self) -> None:
+        """Open the gate once."""
+        self.wait()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"1", str(self.gate))
 

@@ -35,6 +35,10 @@ def test_prefix_reset_snapshot_and_rest_are_the_whole(known: int, at: int) -> No
     assert fold(frames).state() == fold(FRAMES).state()
 
 
+def test_a_reset_leaves_nothing_of_what_was_known() -> None:
+    assert fold([*FRAMES, RESET]).state() == Snapshot.empty().state()
+
+
 @given(st.integers(0, len(LOG)))
 def test_folding_goes_on_from_a_state(at: int) -> None:
     assert fold(FRAMES[at:], fold(FRAMES[:at])).state() == fold(FRAMES).state()

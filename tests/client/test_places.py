@@ -41,6 +41,11 @@ def test_a_reset_that_is_cut_off_is_asked_for_again() -> None:
     asyncio.run(scenario())
 
 
+def test_a_reset_without_its_snapshot_leads_nowhere() -> None:
+    with pytest.raises(StreamSpliced):
+        followed(Reply(RESET + body(LOG[6:])), after=LOG[5].id)
+
+
 def test_a_snapshot_first() -> None:
     async def scenario() -> None:
         async with talking(Reply(snapshot(5) + body(LOG[5:6]), end="cut"), Reply(body(LOG[6:]))) as (server, client):
@@ -80,6 +85,7 @@ def test_a_gap_that_the_runs_request_config_explains() -> None:
         pytest.param([*LOG[:2], *log("x", generation=1)[2:]], id="another generation"),
         pytest.param([*log("x", epoch=3)[:4], *log("x", epoch=2)[4:]], id="an epoch that fell"),
         pytest.param([*LOG[:4], *log("x", epoch=2)[2:4]], id="frames we have, of a later epoch"),
+        pytest.param([*log("x", epoch=2)[:4], log("x", epoch=1)[3]], id="the frame we have, of another epoch"),
         pytest.param(LOG[2:], id="a beginning in the middle"),
         pytest.param([*LOG[:2], Line(LOG[2].id, LOG[3].data)], id="an id that is not the frame's"),
     ],

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from reattach.domain.errors import IllegalTransition, SessionBusy, SessionFinalized
 from reattach.domain.identifiers import RunId
 from reattach.domain.job import Advanced, Attempted, Job, JobCreated, JobFact, Retry
 from reattach.domain.session import Deleted, Finalized, Session, SessionCreated, SessionFact, TurnEnded, TurnStarted
-from reattach.domain.transitions import JOB_TABLE, SESSION_TABLE, SessionStatus, Status, targets
+from reattach.domain.transitions import JOB_TABLE, SESSION_TABLE, SessionStatus, Status, Transition, targets
 
 from .log import JOB, SESSION, START, FactLog
 from .strategies import JSON
@@ -39,6 +39,17 @@ class JobMachine(RuleBasedStateMachine):
             self.log.record(fact)
         assert (self.log.state, len(self.log.facts)) == before
         return False
+
+    @initialize(steps=st.lists(st.sampled_from(JOB_TABLE), max_size=8))
+    def go_on(self, steps: list[Transition]) -> None:
+        """Along the table, where it has a way: left to chance alone, most of what is tried would be refused."""
+        for command, _, ends in steps:
+            if command == "create":
+                self.create({})
+            elif command == "attempt":
+                self.attempted(RunId("run_a"))
+            else:
+                self.advance(command, Status(ends[0]))
 
     @rule(content=JSON)
     def create(self, content: Any) -> None:
@@ -92,6 +103,16 @@ class SessionMachine(RuleBasedStateMachine):
         assert (self.log.state, len(self.log.facts)) == before
         return False
 
+    @initialize(turns=st.integers(-1, 3), active=st.booleans())
+    def begin(self, turns: int, active: bool) -> None:
+        """Somewhere in its life, or not at all."""
+        if turns >= 0:
+            self.create({})
+        for place in range(turns):
+            self.start_turn(RunId("run_a"), 0)
+            if place + 1 < turns or not active:
+                self.end_turn(RunId("run_a"), 0)
+
     @rule(metadata=st.dictionaries(st.text(max_size=3), JSON, max_size=2))
     def create(self, metadata: dict[str, Any]) -> None:
         fact = SessionCreated(at=START, session_id=SESSION, tenant="t", metadata=metadata)
@@ -144,6 +165,13 @@ TestJobMachine = JobMachine.TestCase
 TestSessionMachine = SessionMachine.TestCase
 
 
+def busy_session() -> FactLog[Session]:
+    log = FactLog(Session())
+    log.record(SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={}))
+    log.record(TurnStarted(at=START, turn=1, run_id=RunId("run_a"), job_id=JOB))
+    return log
+
+
 def test_a_finalized_session_says_so() -> None:
     log = FactLog(Session())
     log.record(SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={}))
@@ -153,18 +181,40 @@ def test_a_finalized_session_says_so() -> None:
 
 
 def test_a_run_may_end_after_its_session_was_finalized() -> None:
-    log = FactLog(Session())
-    log.record(SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={}))
-    log.record(TurnStarted(at=START, turn=1, run_id=RunId("run_a"), job_id=JOB))
+    log = busy_session()
     log.record(Finalized(at=START))
     log.record(TurnEnded(at=START, turn=1, run_id=RunId("run_a")))
     assert (log.state.status, log.state.active_run_id) == (SessionStatus.FINALIZED, None)
 
 
-def test_a_second_turn_waits_for_the_first() -> None:
-    log = FactLog(Session())
-    log.record(SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={}))
-    log.record(TurnStarted(at=START, turn=1, run_id=RunId("run_a"), job_id=JOB))
+@pytest.mark.parametrize(
+    ("fact", "error"),
+    [
+        (Deleted(at=START), SessionBusy),  # its run could never end
+        (TurnStarted(at=START, turn=2, run_id=RunId("run_b"), job_id=JOB), SessionBusy),
+        (TurnEnded(at=START, turn=1, run_id=RunId("run_b")), IllegalTransition),
+        (TurnEnded(at=START, turn=2, run_id=RunId("run_a")), IllegalTransition),
+    ],
+)
+def test_what_an_active_run_forbids(fact: SessionFact, error: type[Exception]) -> None:
+    log = busy_session()
+    before = log.state
+    with pytest.raises(error):
+        log.record(fact)
+    assert (log.state, len(log.facts)) == (before, 2)
+
+
+def test_turns_are_counted() -> None:
+    log = busy_session()
+    log.record(TurnEnded(at=START, turn=1, run_id=RunId("run_a")))
+    for turn in (1, 3):
+        with pytest.raises(IllegalTransition):
+            log.record(TurnStarted(at=START, turn=turn, run_id=RunId("run_b"), job_id=JOB))
+    log.record(TurnStarted(at=START, turn=2, run_id=RunId("run_b"), job_id=JOB))
+    assert (log.state.turns, log.state.active_run_id) == (2, "run_b")
+
+
+def test_a_second_turn_names_what_it_waits_for() -> None:
     with pytest.raises(SessionBusy) as refusal:
-        log.record(TurnStarted(at=START, turn=2, run_id=RunId("run_b"), job_id=JOB))
+        busy_session().record(TurnStarted(at=START, turn=2, run_id=RunId("run_b"), job_id=JOB))
     assert refusal.value.fields["run_id"] == "run_a"

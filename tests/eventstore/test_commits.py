@@ -20,6 +20,7 @@ from reattach.infrastructure.eventstore.committer import GROUP_MAX, QUEUE_MAX
 from reattach.infrastructure.eventstore.library import Library
 from reattach.infrastructure.eventstore.recorder import Recorder
 from reattach.infrastructure.eventstore.writer import Writer, Written
+from reattach.infrastructure.sqlite import Durability, connect_writer
 
 from .world import WORKER, Listening, ManualClock, World
 
@@ -227,6 +228,13 @@ async def test_an_author_who_leaves_undoes_nothing(world: World) -> None:
     assert writing.cancelled()
     assert len(await world.log(segment.run_id)) == 6
     await segment.write(Text("b"))
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("strict", 2), ("relaxed", 1)])
+def test_strict_syncs_every_commit(path: Path, durability: Durability, synchronous: int) -> None:
+    """2 is FULL: the log is synced with each commit; 1 is NORMAL: only before a checkpoint."""
+    with closing(connect_writer(path, durability)) as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
 
 
 async def test_relaxed_does_the_same(path: Path) -> None:

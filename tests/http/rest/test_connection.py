@@ -108,7 +108,7 @@ def test_limits_begin_anew_with_each_request(port: int) -> None:
             opened.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 40_000 + b"\r\n\r\n")
             assert answer_on(opened).status_code == 200
         head = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        body = b'{"metadata":{"a":"' + b" " * 10_000 + b'"}}'
+        body = b'{"metadata":{"a":"' + b" " * 15_000 + b'"}}'
         opened.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
         for byte in body:
             opened.sendall(b"1\r\n%c\r\n" % byte)

@@ -231,7 +231,18 @@ def test_noise_has_an_end(target: Target, noise: bytes, before: bytes) -> None:
     check(target.port, before + noise + b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
 
 
-def check(port: int, request: bytes, method: str) -> None:
+@given(header=st.binary(max_size=200).filter(lambda header: not {10, 13} & set(header)))
+@hostile
+def test_no_guess_is_let_in(guarded_port: int, header: bytes) -> None:
+    """E4: an Authorization that is not HTTP is 400, every other one 401."""
+    request = b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\n\r\n" % header
+    assert check(guarded_port, request, "GET") in (400, 401)
+    named = b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n\r\n" % header
+    assert check(guarded_port, named, "GET") in (400, 401)
+
+
+def check(port: int, request: bytes, method: str) -> int:
+    """Send it, judge the answer, give its status."""
     with connection(port) as opened:
         opened.settimeout(ANSWER_S)
         opened.sendall(request)
@@ -249,3 +260,4 @@ def check(port: int, request: bytes, method: str) -> None:
     elif body:
         assert media in ("application/json", "text/html; charset=utf-8"), (request, media)
         assert media.startswith("text/html") or isinstance(json.loads(body), dict)
+    return response.status

@@ -1,6 +1,7 @@
 """Idempotency-Key: what was started once is not started again, and says the same again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_of_many_at_once_one_is_executed(api: Api) -> None:
     """I1: a client that does not wait for the answer before it tries again."""
     session_id = api.session()
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda session: api.start(session, Idempotency_Key="k-many"), [session_id] * 8))
+        answers = list(pool.map(partial(api.start, Idempotency_Key="k-many"), [session_id] * 8))
     assert [answer.status_code for answer in answers] == [202] * 8
     assert len({answer.content for answer in answers}) == 1
     assert sum("idempotent-replayed" in answer.headers for answer in answers) == 7

@@ -48,7 +48,9 @@ def test_a_run_can_be_streamed_by_the_request_that_starts_it(api: Api) -> None:
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "text/event-stream;q=0", "text/*", "x" * 4000, ""])
 def test_only_who_asks_for_a_stream_gets_one(api: Api, accept: str) -> None:
-    assert api.start(api.session(), Accept=accept).status_code == 202
+    path = f"/v1/sessions/{api.session()}/runs"
+    with api.http.stream("POST", path, json={"agent": "plain"}, headers={"Accept": accept}) as answer:
+        assert (answer.status_code, answer.headers["content-type"]) == (202, "application/json")
 
 
 def test_a_cursor_that_the_stream_would_refuse_starts_nothing(api: Api) -> None:

@@ -4,7 +4,10 @@ from datetime import datetime
 
 import pytest
 
-from .serving import Api, problem_of
+from reattach.domain.identifiers import RunId
+from reattach.domain.ports import RunView
+
+from .serving import Api, Backend, problem_of
 
 
 def test_a_session_is_created_and_read(api: Api) -> None:
@@ -63,6 +66,20 @@ def test_status_tells_run_and_prompt_while_there_is_one(api: Api) -> None:
     assert (done.status_code, done.json()["active_run_id"], done.json()["active_run"]) == (200, None, None)
     assert api.read(run)["status"] == "cancelled"
     problem_of(api.get(f"/v1/sessions/ses_{'0' * 26}"), 404, "not_found")
+
+
+def test_a_run_that_ends_while_its_session_is_read(backend: Backend, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C16, T9: session and run are two reads; what lies between them shows in both or in neither."""
+    run = api.run()
+    application, read = backend.application, backend.application.store.run_view
+
+    async def late(run_id: RunId) -> RunView | None:
+        await application.cancel("default", run_id, "between", "test")
+        return await read(run_id)
+
+    monkeypatch.setattr(application.store, "run_view", late)
+    session = api.get(f"/v1/sessions/{run['session_id']}").json()
+    assert (session["active_run_id"], session["active_run"]) == (None, None)
 
 
 def test_history_comes_in_pages(api: Api) -> None:
