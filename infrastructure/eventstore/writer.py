@@ -113,7 +113,6 @@ class Writer:
                 except ReattachError as error:
                     return Result(error=error)
         connection.execute("SAVEPOINT work")
-        told = len(news)
         try:
             if isinstance(work, Append):
                 result = self._append(connection, work, news, folds=folds)
@@ -122,7 +121,6 @@ class Writer:
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not connection.in_transaction:
                 raise  # SQLite has rolled the whole group back
-            del news[told:]
             connection.execute("ROLLBACK TO work")
             connection.execute("RELEASE work")
             # Whatever a work raises is its author's, and undoes only that work.

@@ -393,9 +393,9 @@ static int read_streams(void) {
             }
             Reader *reader = &all[events[i].data.u64];
             if (reader->done) continue;
-            bool had_head = reader->response.phase != HEAD || reader->response.reconnects;
+            bool had_head = reader->response.head_ns;
             if (receive(poller, reader, (int)events[i].data.u64)) done++;
-            if (!had_head && reader->response.phase != HEAD) {
+            if (!had_head && reader->response.head_ns) {
                 connecting--;
                 if (++ready == readers) {
                     ready_s = (double)(now_ns() - start) / 1e9;

@@ -95,7 +95,8 @@ class Readers:
         self._process = process
         ready = _line(process)
         if ready.get("event") != "ready":
-            message = f"the readers could not attach: {ready}"
+            with process:
+                message = f"the readers could not attach: {ready}"
             raise RuntimeError(message)
         time.sleep(SETTLE_S)
 

@@ -94,7 +94,7 @@ class RunMachine(RuleBasedStateMachine):
             "record": lambda: self.write(0, Text("more")),
             "take_over": self.take_over,
             "suspend": lambda: self.suspend(0, [("pay", 1), ("pay", None)], 2),
-            "decide": lambda: self.decide([], "approve", None, every=True),
+            "decide": lambda: self.decide([], "approve", None, "first"),
             "release": lambda: self.release(0, now=True),
         }
         for pick in picks:
@@ -153,11 +153,17 @@ class RunMachine(RuleBasedStateMachine):
         numbers=st.lists(st.integers(1, 6), max_size=3),
         outcome=OUTCOMES,
         arguments=ARGUMENTS,
-        every=st.booleans(),
+        which=st.sampled_from(["open", "first", "twice", "last", "any"]),
     )
-    def decide(self, numbers: list[int], outcome: Any, arguments: Any, every: bool) -> None:
+    def decide(self, numbers: list[int], outcome: Any, arguments: Any, which: str) -> None:
         """Decisions in any number: fresh, repeated, opposite, edited, unknown, twice, none, too late."""
-        ids = self.open if every else [f"1.1.a{number}" for number in numbers]
+        ids = {
+            "open": self.open,
+            "first": self.open[:1],
+            "twice": self.open[:1] * 2,
+            "last": list(self.decided)[-1:],
+            "any": [f"1.1.a{number}" for number in numbers],
+        }[which]
         decisions = [Decision(approval_id=i, outcome=outcome, arguments=arguments, by="ada") for i in ids]
         errors: list[type[ReattachError]] = [] if ids and len(set(ids)) == len(ids) else [Invalid]
         errors += [UnknownApproval for i in ids if i not in self.asked]

@@ -170,6 +170,7 @@ class FactContract(StoreContract):
         world.clock.advance(world.limits.lease_s)
         await world.application.claim("worker-2", ["echo"], 0)
         assert await world.application.renew(WORKER, held) == [run_id for run_id, _ in held]
+        assert await world.application.renew("worker-2", [(taken.run_id, 1), (kept.run_id, 2)]) == [taken.run_id]
 
     async def test_approvals_are_due_at_the_very_instant(self, world: World) -> None:
         segment = await world.waiting()

@@ -30,7 +30,7 @@ BATCHES: Final = st.tuples(st.lists(OUTPUTS, min_size=1, max_size=6), st.just(1)
 LONG: Final[tuple[list[a.Output], int]] = ([a.Text("x")], 700)
 """Outputs, and how often they are written: two long ones, and the run passes a fold without ending a part."""
 
-DEEDS: Final = st.one_of(BATCHES, BATCHES, BATCHES, st.sampled_from([LONG, "take_over", "release", "suspend"]))
+DEEDS: Final = st.one_of(BATCHES, BATCHES, BATCHES, st.sampled_from([LONG, "end step", "take_over", "release", "suspend"]))
 ENDS: Final = st.sampled_from(["", "complete", "fail", "cancel"])
 Run = tuple[list[tuple[list[a.Output], int] | str], str]
 RUNS: Final[st.SearchStrategy[Run]] = st.tuples(st.lists(DEEDS, max_size=10), ENDS)
@@ -72,15 +72,17 @@ class SnapshotContract(StoreContract):
         """What the checkpoint covers stays; what came after it, stored or not, is marked and empty."""
         segment = await world.running()
         await segment.write(a.Text("kept"), a.Checkpoint({"at": 1}))
+        await segment.write(a.Text("whole"))
+        await ended_step(segment)
         await segment.write(a.Text("stored"), a.EndPart(), a.Text("more"), a.EndPart())
         await segment.write(a.Text("not stored yet"))
         again = await world.take_over()
         await again.write(a.Text("anew"))
         await again.finish()
         messages = [fields for _, fields in await world.store.messages(segment.run.session_id, None, 9)]
-        assert [message["status"] for message in messages] == ["complete", "complete", "abandoned", "complete"]
+        assert [message["status"] for message in messages] == ["complete", "complete", "abandoned", "abandoned", "complete"]
         texts = [[part["text"] for part in message["parts"]] for message in messages]
-        assert texts == [["hello"], ["kept"], [], ["anew"]]
+        assert texts == [["hello"], ["kept"], [], [], ["anew"]]
 
     @pytest.mark.anyio
     async def test_an_ended_run_is_whole_in_history_at_once(self, world: World) -> None:
@@ -121,12 +123,25 @@ async def done(world: World, segment: Segment, deed: tuple[list[a.Output], int] 
         if segment.scribe.pending:
             await segment.write()
         return segment
+    if deed == "end step":
+        return await ended_step(segment)
     if deed == "take_over":
         if segment.run.takeovers == 3:
             return segment
         return await world.take_over()
     await world.end(segment, "resume" if deed == "suspend" else deed)
     return await world.claim()
+
+
+async def ended_step(segment: Segment) -> Segment:
+    """A message that ends without a checkpoint: a take-over voids it although it is whole."""
+    try:
+        segment.scribe.finish()
+    except InvalidFrames:  # a tool call is still arriving
+        pass
+    if segment.scribe.pending:
+        await segment.write()
+    return segment
 
 
 async def complete(segment: Segment) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic_core import from_json
 
-from reattach.domain.agent import EndPart, Text
+from reattach.domain.agent import EndPart, Text, ToolCallDelta, ToolCallStart
 from reattach.domain.identifiers import RunId, SessionId
 from reattach.domain.ports import Transaction
 from reattach.domain.run import Run
@@ -168,6 +168,15 @@ async def test_a_part_end_is_folded_with_its_batch(world: World, path: Path) -> 
     with closing(sqlite3.connect(path)) as raw:
         await segment.write(Text("a"), EndPart(), Text("b"))
         assert unfolded(raw, segment) == 1
+
+
+async def test_a_part_that_stands_still_is_not_stored_again(world: World, path: Path) -> None:
+    segment = await world.running()
+    await segment.write(ToolCallStart("c", "pay"), ToolCallDelta("c", "{"), Text("a"), EndPart())
+    for _ in range(5):
+        await segment.write(Text("b"), EndPart())
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT max(chunk) FROM parts").fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
