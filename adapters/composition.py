@@ -26,6 +26,7 @@ from .http.app import create_app
 from .http.auth import Tokens
 from .http.body import HttpLimits
 from .http.broadcaster import Broadcaster, StreamTimes
+from .http.connection import Connection
 from .http.stream import RunEvents, SessionEvents
 from .worker import Worker, WorkerTimes
 
@@ -186,6 +187,9 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        http=Connection,
+        ws="none",
+        proxy_headers=False,
         lifespan="off",
         access_log=False,
         log_level="warning",

@@ -153,7 +153,7 @@ def _invalid(error: ValidationError) -> Invalid:
 
 def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
     place = ".".join(str(step) for step in fault["loc"]) or "body"
-    return {"field": place[:100], "fault": str(fault["msg"])[:200]}
+    return {"field": place[:100], "fault": str(fault["msg"]).removeprefix("Value error, ")[:200]}
 
 
 def _too_large(limit: int) -> TooLarge:

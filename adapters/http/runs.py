@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,6 +12,7 @@ from ...domain.application import Application
 from ...domain.errors import Invalid, Malformed, NotFound
 from ...domain.identifiers import SESSION_PREFIX, is_identifier
 from ...domain.ports import RunView
+from ...domain.request_config import KINDS_MAX
 from ...domain.requests import APPROVALS_MAX, StartRun
 from ...domain.run import Run
 from ...domain.run_facts import Decision
@@ -31,6 +32,19 @@ class StartStream(Protocol):
     def __call__(
         self, scope: Scope, receive: Receive, send: Send, run: Run, /, *headers: tuple[bytes, bytes]
     ) -> Awaitable[None]: ...
+
+
+class Start(StartRun):
+    """The body of a new run. A list that is too long is not even looked at: its faults would outgrow it by far."""
+
+    @field_validator("request_config", mode="before")
+    @classmethod
+    def _short(cls, config: JsonValue) -> JsonValue:
+        kinds = config.get("kinds") if isinstance(config, dict) else None
+        if isinstance(kinds, list) and len(kinds) > KINDS_MAX:
+            message = f"kinds has at most {KINDS_MAX} entries"
+            raise ValueError(message)
+        return config
 
 
 class Cancel(Body):
@@ -67,7 +81,7 @@ class Runs:
         """POST /v1/sessions/{session_id}/runs: 202 and the run, or with Accept: text/event-stream the run's stream."""
         scope = request.scope
         streams = wants_stream(scope)
-        body = await self._bodies.read(request, StartRun)
+        body = await self._bodies.read(request, Start)
         idempotency = idempotency_in(scope, body.model_dump(mode="json"))
         run = await self._application.start_run(scope["tenant"], scope["path_params"]["session_id"], body, idempotency)
         headers = {"Location": run_path(run, scope), "Reattach-Run-Id": run.run_id}

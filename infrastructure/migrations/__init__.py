@@ -5,7 +5,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ...domain.errors import ConfigurationError, ReattachError
+from sqlalchemy.exc import DBAPIError
+
+from ...domain.errors import ConfigurationError, ReattachError, StoreUnavailable
 from ..sqlite import connect_writer, domain_error
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ def migrate(path: Path) -> None:
                 _upgrade(connection, path)
     except sqlite3.Error as error:
         raise domain_error(error) from error
+    except DBAPIError as error:
+        raise StoreUnavailable(f"The database can't be migrated: {error.orig}.") from error
     finally:
         connection.close()
 

@@ -46,6 +46,7 @@ def mortal(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
+@pytest.mark.slow
 def test_a_server_killed_and_started_again(reattach: CommandLine, mortal: Server) -> None:
     """kill -9 in the middle: one line says so, every frame comes once, and the exit code is the run's."""
     arguments = ("--input", script(SLOW), "--url", mortal.url)
@@ -65,6 +66,7 @@ def test_a_server_killed_and_started_again(reattach: CommandLine, mortal: Server
     assert done.out.replace("\n", "") == deltas
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_tells_where_the_run_goes_on(reattach: CommandLine, mortal: Server) -> None:
     """SIGTERM: a drain is no end of the run, and the next server goes on with it."""
     running = reattach.start("run", "script", "--input", script(SLOW), "--url", mortal.url)

@@ -130,6 +130,28 @@ async def test_a_run_with_a_damaged_record_can_still_end(
     assert messages[2]["role"] == "event"
 
 
+async def test_after_a_failed_read_the_next_one_is_current(
+    world: World, segment: Segment, alter: Callable[..., None]
+) -> None:
+    """The error, kept here with all its frames, must not keep the connection at an old moment."""
+    alter(3, "state", b"{}")
+    with pytest.raises(RecordDamaged) as damaged:
+        await world.store.snapshot(segment.run_id)
+    await world.application.cancel(TENANT, segment.run_id, "stop", "ada")
+    messages = [fields for _, fields in await world.store.messages(segment.run.session_id, None, 9)]
+    assert [message["role"] for message in messages] == ["user", "event"]
+    assert damaged.value.fields["seq"] == 3
+
+
+async def test_an_append_whose_folding_fails_does_not_land(world: World, segment: Segment, tmp_path: Path) -> None:
+    """Its author is told that it failed, so it must not be there."""
+    with closing(sqlite3.connect(tmp_path / "store.db")) as raw, raw:
+        raw.execute("UPDATE folds SET carry = x'7b'")
+    with pytest.raises(RecordDamaged):
+        await segment.write(EndPart())
+    assert await seen(world, segment) == PLACES
+
+
 async def test_a_damaged_fact_is_named(world: World, segment: Segment, alter: Callable[..., None]) -> None:
     await segment.write(EndPart())
     alter(2, "epoch", 7)

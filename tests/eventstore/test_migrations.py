@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from reattach.domain.errors import ConfigurationError, RecordDamaged
+from reattach.domain.errors import ConfigurationError, RecordDamaged, StoreUnavailable
 from reattach.infrastructure.clock import SystemClock
 from reattach.infrastructure.eventstore import open_store
 from reattach.infrastructure.eventstore.schema import metadata
@@ -133,6 +133,16 @@ def test_an_older_schema_is_brought_up(path: Path) -> None:
     migrate(path)
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("SELECT value FROM meta ORDER BY key").fetchall() == [(0,), (1,)]
+
+
+def test_a_migration_happens_whole_or_not_at_all(path: Path) -> None:
+    """It fails half-way, at a name that is taken; nothing of it stays."""
+    execute(path, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    execute(path, "CREATE VIEW runs AS SELECT 1")
+    before = normal(path)
+    with pytest.raises(StoreUnavailable, match="runs"):
+        migrate(path)
+    assert normal(path) == before
 
 
 def test_the_database_of_something_else_is_left_alone(path: Path) -> None:

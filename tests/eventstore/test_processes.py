@@ -43,13 +43,18 @@ async def world(url: str) -> AsyncIterator[World]:
 
 
 async def writer(url: str, segment: Segment, word: str, count: int) -> Process:
-    arguments = ("-m", "tests.eventstore.writes", url, segment.run_id, "1", word, str(count))
-    return await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=PIPE, cwd=ROOT, env=ENVIRONMENT)
+    return await started("writes", url, segment.run_id, "1", word, str(count))
+
+
+async def started(module: str, *arguments: str) -> Process:
+    command = (sys.executable, "-m", f"tests.eventstore.{module}", *arguments)
+    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=ROOT, env=ENVIRONMENT)
 
 
 async def said(process: Process) -> dict[str, list[int]]:
     """What the process printed until it ended: the seqs it got, and those it lost."""
     output, _ = await process.communicate()
+    assert process.returncode == 0
     lines: dict[str, list[int]] = {"ack": [], "lost": []}
     for line in output.decode().splitlines():
         kind, _, seq = line.partition(" ")
@@ -82,6 +87,18 @@ async def test_a_conflicting_append_loses_typed(world: World, url: str) -> None:
     got = [seq for result in results for seq in result["ack"]]
     assert len(got) == len(set(got)) == 90
     assert all(seq in got for result in results for seq in result["lost"])
+
+
+async def test_every_run_is_claimed_once(url: str) -> None:
+    """Reading and recording are one transaction, whoever else writes."""
+    async with open_store(url, SystemClock()) as store:
+        world = World(store, ManualClock())
+        runs = [(await world.pending()).run_id for _ in range(40)]
+        processes = [await started("claims", url, worker, str(len(runs))) for worker in ("w1", "w2", "w3")]
+        printed = [(await process.communicate())[0].decode().split() for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0]
+        assert sorted(run_id for claimed in printed for run_id in claimed) == sorted(runs)
+        assert [(await world.view(run_id)).run.epoch for run_id in runs] == [1] * len(runs)
 
 
 async def test_a_kill_loses_nothing_acknowledged(world: World, url: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LAYERS: Final = ("domain", "infrastructure", "adapters", "simulations")
-ROOT_FILES: Final = ("__init__.py", "py.typed")
+ROOT_FILES: Final = ("__init__.py", "__main__.py", "py.typed")
 BUILD_SECONDS_MAX: Final = 120
 
 
@@ -95,7 +95,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_the_links_show_the_real_files() -> None:
-    links = {path.name: path for path in (ROOT / ".src" / "reattach").iterdir()}
+    links = {path.name: path for path in (ROOT / ".src" / "reattach").iterdir() if path.name != "__pycache__"}
     assert set(links) == {*LAYERS, *ROOT_FILES}
     for name, link in links.items():
         assert link.is_symlink()

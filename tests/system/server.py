@@ -17,7 +17,13 @@ import httpx
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 30.0
-FAST = {"REATTACH_LEASE_S": "0.5", "REATTACH_RENEW_S": "0.15", "REATTACH_SWEEP_S": "0.1", "REATTACH_RETRY_S": "0.1"}
+FAST = {
+    "REATTACH_LEASE_S": "0.5",
+    "REATTACH_RENEW_S": "0.15",
+    "REATTACH_SWEEP_S": "0.1",
+    "REATTACH_RETRY_S": "0.1",
+    "REATTACH_DRAIN_GRACE_S": "0.2",
+}
 TERMINAL = ("run.completed", "run.failed", "run.cancelled")
 
 

@@ -108,7 +108,7 @@ def test_a_paused_worker_writes_nothing_after_a_take_over(start: Any) -> None:
 
 def test_two_starts_at_once_have_one_winner(server: Server) -> None:
     """S8: and the loser is told before anything was recorded."""
-    body = {"agent": "script", "input": {"steps": [{"wait_ms": 50}]}}
+    body = {"agent": "script", "input": {"steps": [{"wait_ms": 600_000}]}}
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for _ in range(5):
             session = server.session()
