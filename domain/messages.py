@@ -193,6 +193,8 @@ class Messages:
         elif kind in _WHOLE_PARTS:
             self._add({"kind": kind} | {name: frame[name] for name in _WHOLE_PARTS[kind]})
         elif kind == "message.start":
+            if self._open is not None and self._open.first_seq != self.seq:
+                self._interrupt()  # its end was lost with a damaged record
             self._open = self._append(frame["message_id"], frame["role"], "open")
         elif kind == "message.end":
             self._close("complete")
@@ -218,7 +220,8 @@ class Messages:
             self._open.add(fields)
 
     def _start_part(self, kind: str, frame: Mapping[str, Any]) -> None:
-        if self._open is not None and frame["part"] not in self._parts:
+        owner = frame.get("message_id")  # another one: its start was lost with a damaged record
+        if self._open is not None and owner in (None, self._open.message_id) and frame["part"] not in self._parts:
             call = {name: frame[name] for name in ("tool_call_id", "name") if name in frame}
             fields = {"part": frame["part"], "kind": kind, "state": "open", "text": ""} | call
             self._parts[frame["part"]] = self._open.add(fields)
@@ -234,10 +237,13 @@ class Messages:
         self._open = None
         self._parts = {}
 
-    def _cut(self, kind: str, frame: Mapping[str, Any]) -> None:
+    def _interrupt(self) -> None:
         for part in self._parts.values():
             part.fields["state"] = "cut"
         self._close("interrupted")
+
+    def _cut(self, kind: str, frame: Mapping[str, Any]) -> None:
+        self._interrupt()
         if kind == "step.reset":
             self.reset_to = min(frame["to_seq"], self.reset_to if self.reset_to is not None else frame["to_seq"])
             for message in self.items:

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Final
 
-from ...domain.errors import AppendConflict, ReattachError, RunClosed, StaleEpoch
+from ...domain.errors import AppendConflict, InvalidFrames, ReattachError, RunClosed, StaleEpoch
 from ...domain.identifiers import RunId
 from ...domain.ports import Append, Committed, Record
 from ...domain.run import Run
@@ -39,10 +39,12 @@ def append_output(
 ) -> Committed | None:
     """Append inside the open transaction; None if the same append stands there already.
 
-    With `folds` the messages are folded on. Raises NotFound, StaleEpoch, RunClosed or AppendConflict; the
-    transaction is then as it was.
+    With `folds` the messages are folded on. Raises InvalidFrames (there are none), NotFound, StaleEpoch, RunClosed or
+    AppendConflict; the transaction is then as it was.
     """
     batch, run_id, epoch = append.batch, append.run_id, append.epoch
+    if not batch.data:  # it would take no version, and the log could never grow past it
+        raise InvalidFrames("An append carries at least one frame.", run_id=run_id)
     stream = stream_id(run_id)
     row = Row(batch.first_seq, len(batch.data), epoch, OUTPUT_TOPIC, codec.seal(batch.data))
     landed = connection.execute(

@@ -1,5 +1,6 @@
 """The schema's history, which Alembic applies: when an embedded database is opened, or by `reattach migrate`."""
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -25,10 +26,7 @@ def migrate(path: Path) -> None:
 
     Raises ConfigurationError (not our file, newer than this code, can't be opened), StoreUnavailable, RecordDamaged.
     """
-    try:
-        connection = connect_writer(path, "strict")
-    except sqlite3.Error as error:
-        raise _unusable(path, error) from error
+    connection = _writable(path)
     try:
         if _revision(connection, path) != HEAD:
             with _MIGRATING:
@@ -39,6 +37,17 @@ def migrate(path: Path) -> None:
         raise StoreUnavailable(f"The database can't be migrated: {error.orig}.") from error
     finally:
         connection.close()
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    try:
+        connection = connect_writer(path, "strict")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    if not os.access(path, os.W_OK):  # SQLite would tell at the first write only
+        connection.close()
+        raise ConfigurationError(f"The database {path} is readonly for this user.")
+    return connection
 
 
 def _revision(connection: sqlite3.Connection, path: Path) -> str | None:

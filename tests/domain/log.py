@@ -33,7 +33,7 @@ from reattach.domain.run_facts import (
 )
 from reattach.domain.scribe import Batch, Checkpointed, Scribe
 from reattach.domain.transitions import RUN_TABLE, Status, targets
-from reattach.domain.wire import encode
+from reattach.domain.wire import decode, encode
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId(identifier("ses", UUID(int=0x0190_0000_0000_7000_8000_0000_0000_0001)))
@@ -131,6 +131,7 @@ class RunLog:
             raise RunClosed
         if batch.first_seq != self.head + 1:
             raise AppendConflict
+        assert batch.outline == self.outline.after(decode(line) for line in batch.data), "the grammar of frames"
         if batch.data:
             self.records.append(Record(batch.first_seq, epoch, None, batch.data))
         self.outline = batch.outline

@@ -40,7 +40,10 @@ def tool() -> RunLog:
     log.write(a.ToolCallDelta("call1", 'mö"}'), a.ToolCall("call1", "weather", {"city": "Malmö"}), scribe=scribe)
     log.write(a.ToolCallStart("call2", "a"), a.ToolCallStart("call3", "b"), a.ToolCall("call2", "a", []), scribe=scribe)
     log.write(a.ToolCall("call3", "b", None), a.ToolResult("call1", {"mm": 12.5, "days": [1, 2**60]}), scribe=scribe)
-    log.write(a.ToolResult("call2", error="No such city."), a.File("map.png", "image/png", "https://example.org/m"))
+    log.write(
+        a.ToolResult("call2", error="No such city."), a.File("map.png", "image/png", "https://x.org/m"), scribe=scribe
+    )
+    log.finish(scribe)
     log.complete()
     return log
 

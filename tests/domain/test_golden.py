@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 from reattach.domain.aggregate import Fact
 from reattach.domain.frames import KNOWN_TYPES
 from reattach.domain.job import JOB_FACTS
+from reattach.domain.outline import Outline
 from reattach.domain.run import Run
 from reattach.domain.run_facts import RUN_FACTS
 from reattach.domain.session import SESSION_FACTS
@@ -84,6 +85,12 @@ class TestGoldenStream:
             assert [from_json(line)["seq"] for line in record.data] == list(range(seq, seq + len(record.data)))
             assert record.first_seq == seq
             seq += len(record.data)
+
+    def test_its_output_is_grammatical(self, path: Path) -> None:
+        outline = Outline()
+        for record in read_stream(path).records:
+            frames = [decode(line) for line in record.data]
+            outline = outline.after(frames) if record.fact is None else outline.closed()
 
     def test_every_line_is_written_alike(self, path: Path) -> None:
         stored = lines(path)

@@ -101,15 +101,32 @@ def test_a_message_id_never_changes_and_is_given_once(log: RunLog) -> None:
 
 @given(log=RUNS, data=st.data())
 def test_lost_frames_cost_their_content_and_no_more(log: RunLog, data: st.DataObject) -> None:
-    """A damaged record takes frames away; the fold goes on, and what is whole stays whole."""
-    frames = log.frames
-    kept = [frame for frame in frames if data.draw(st.integers(0, 3)) or frame["type"] == "run.created"]
-    for message in folded(kept):
-        assert message["status"] in ("open", "complete", "interrupted", "abandoned")
+    """A damaged record takes frames away; the fold goes on in any pieces, and what is left stays in its place."""
+    lost = data.draw(st.sets(st.integers(2, max(2, log.head))), label="lost")
+    kept = [frame for frame in log.frames if frame["seq"] not in lost]
     table = Table()
     for frame in kept:
         table.fold([frame])
-    assert [m["message_id"] for m in table.as_json()] == list(dict.fromkeys(m["message_id"] for m in folded(kept)))
+    messages = folded(kept)
+    assert table.as_json() == messages
+    assert [message["status"] for message in messages[:-1]].count("open") == 0
+    homes = {frame["part"]: frame["message_id"] for frame in log.frames if {"part", "message_id"} <= frame.keys()}
+    for message in messages:
+        parts = [part["part"] for part in message["parts"] if part.get("part") in homes]
+        assert all(homes[part] == message["message_id"] for part in parts)
+
+
+def test_a_message_whose_end_was_lost_ends_with_the_next() -> None:
+    log = RunLog()
+    log.create("hi")
+    log.claim()
+    log.write(a.Text("one"), a.Checkpoint(1), a.Text("two"))
+    ends = ("text.end", "message.end", "step.end")
+    table = Table()
+    for frame in log.frames:
+        if frame["type"] not in ends:
+            table.fold([frame])
+    assert texts(table.as_json())[1:] == [("1", "interrupted", "one"), ("2", "open", "two")]
 
 
 @pytest.mark.parametrize("kind", ["hologram", "text.shimmer", "hologram.delta", "run.dreamt", "step.pause"])

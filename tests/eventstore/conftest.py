@@ -10,6 +10,11 @@ settings.register_profile("long", deadline=None, max_examples=5_000, stateful_st
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
+# The suites are no test files themselves; so their asserts explain themselves, too.
+for module in ("world", "contract_appends", "contract_facts", "contract_reads", "contract_snapshots"):
+    pytest.register_assert_rewrite(f"tests.eventstore.{module}")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reattach.domain.agent import Checkpoint, Text
-from reattach.domain.errors import AppendConflict, NotFound, RunClosed, StaleEpoch
+from reattach.domain.errors import AppendConflict, InvalidFrames, NotFound, RunClosed, StaleEpoch
 from reattach.domain.identifiers import RUN_PREFIX, RunId, identifier
 from reattach.domain.ports import Append, Record, Transaction
 from reattach.domain.scribe import Checkpointed
@@ -98,6 +98,15 @@ class AppendContract(StoreContract):
         unknown = RunId(identifier(RUN_PREFIX, world.ids.uuid()))
         with pytest.raises(NotFound):
             await world.store.append(Append(unknown, 1, append.batch))
+
+    async def test_an_append_without_frames_is_refused(self, world: World) -> None:
+        """Also where it would fold or save a checkpoint."""
+        segment = await world.running()
+        empty = replace(segment.next(Text("a"), Checkpoint(1)), batch=replace(segment.batch(), first_seq=3))
+        for first_seq in (3, 1_000):
+            with pytest.raises(InvalidFrames):
+                await world.store.append(displaced(empty, first_seq))
+        assert len(await world.log(segment.run_id)) == 2
 
     async def test_a_checkpoint_lands_with_the_frames_that_name_it(self, world: World) -> None:
         segment = await world.running()

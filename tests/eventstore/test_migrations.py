@@ -168,12 +168,14 @@ def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path, database: str) 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_file_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("folder", [stat.S_IRUSR | stat.S_IXUSR, stat.S_IRWXU])
+def test_a_read_only_file_is_refused(path: Path, folder: int) -> None:
     migrate(path)
     path.chmod(stat.S_IRUSR)
-    path.parent.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(ConfigurationError):
+    path.parent.chmod(folder)
+    with pytest.raises(ConfigurationError, match="readonly"):
         migrate(path)
+    path.parent.chmod(stat.S_IRWXU)
 
 
 @pytest.mark.parametrize(

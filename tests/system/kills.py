@@ -96,7 +96,7 @@ class Campaign:
 
     def _start(self, rng: random.Random) -> str:
         steps = [
-            {"text": "an answer " * rng.randint(1, 8), "chunk": rng.randint(1, 5), "delay_ms": rng.choice([0, 1, 5])}
+            {"text": "an answer " * rng.randint(1, 8), "chunk": rng.randint(2, 6), "delay_ms": rng.choice([2, 5, 10])}
             for _ in range(rng.randint(1, 6))
         ]
         key = f"start-{next(self.keys)}"
