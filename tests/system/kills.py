@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from .server import TERMINAL, Block, Events, Server, free_port
+from .server import CLIENT, TERMINAL, Block, Events, Server, free_port
 
 READERS_PER_RUN = 2
 RUNS_AT_ONCE_TIMEOUT_S = 60.0
@@ -133,7 +133,7 @@ class Campaign:
     def _attach(self, run_id: str, blocks: list[Block]) -> None:
         headers = {"Last-Event-ID": str(blocks[-1].id)} if blocks else {}
         url = f"{self.server.url}/v1/runs/{run_id}/events"
-        with httpx.Client(timeout=10) as client, client.stream("GET", url, headers=headers) as answer:
+        with CLIENT.stream("GET", url, headers=headers) as answer:
             for block in Events(answer):
                 if not block.event.startswith("stream."):
                     blocks.append(block)

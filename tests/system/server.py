@@ -24,6 +24,9 @@ FAST = {
     "REATTACH_RETRY_S": "0.1",
     "REATTACH_DRAIN_GRACE_S": "0.2",
 }
+# One client for all: making one loads certificates, which costs more than the requests. No connection is used twice,
+# because servers are killed here.
+CLIENT = httpx.Client(timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 TERMINAL = ("run.completed", "run.failed", "run.cancelled")
 
 
@@ -77,10 +80,10 @@ class Server:
     # Requests, in the plainest way.
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        return httpx.post(self.url + path, json=body if body is not None else {}, headers=headers, timeout=TIMEOUT_S)
+        return CLIENT.post(self.url + path, json=body if body is not None else {}, headers=headers)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers, timeout=TIMEOUT_S)
+        return CLIENT.get(self.url + path, headers=headers)
 
     def session(self) -> str:
         return str(self.post("/v1/sessions").json()["session_id"])
@@ -97,10 +100,7 @@ class Server:
     def events(self, path: str, cursor: str | None = None) -> Iterator["Events"]:
         """Open an event stream."""
         headers = {"Last-Event-ID": cursor} if cursor is not None else {}
-        with (
-            httpx.Client(timeout=TIMEOUT_S) as client,
-            client.stream("GET", self.url + path, headers=headers) as answer,
-        ):
+        with CLIENT.stream("GET", self.url + path, headers=headers) as answer:
             yield Events(answer)
 
     def frames(self, run_id: str, cursor: str | None = None) -> list["Block"]:

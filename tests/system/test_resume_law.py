@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from .server import TERMINAL, TIMEOUT_S, Block, Events, Server
+from .server import CLIENT, TERMINAL, Block, Events, Server
 
 APPROVAL = {"approvals": [{"tool": "send", "arguments": {"to": "ann"}, "result": "sent"}]}
 KINDS: dict[str, list[Any]] = {
@@ -83,16 +82,16 @@ def _first(server: Server, run_id: str, cursor: str | None) -> Block:
 def test_the_post_itself_can_be_the_stream(server: Server) -> None:
     """S9: even a run that is over before the answer is built carries its id and its first frame."""
     body = {"agent": "script", "input": {"steps": []}}
-    with httpx.Client(timeout=TIMEOUT_S) as client, _post_stream(client, server, body) as answer:
+    with _post_stream(server, body) as answer:
         blocks = list(Events(answer))
     assert answer.status_code == 200
     assert blocks[0].event == "run.created"
     assert blocks == server.frames(answer.headers["Reattach-Run-Id"])
 
 
-def _post_stream(client: httpx.Client, server: Server, body: Any) -> Any:
+def _post_stream(server: Server, body: Any) -> Any:
     headers = {"Accept": "text/event-stream"}
-    return client.stream("POST", f"{server.url}/v1/sessions/{server.session()}/runs", json=body, headers=headers)
+    return CLIENT.stream("POST", f"{server.url}/v1/sessions/{server.session()}/runs", json=body, headers=headers)
 
 
 def test_every_reader_gets_its_own_suffix(server: Server) -> None:
@@ -100,11 +99,10 @@ def test_every_reader_gets_its_own_suffix(server: Server) -> None:
     run_id = server.run({"text": "0123456789" * 4, "chunk": 1, "delay_ms": 5})["run_id"]
     with server.events(f"/v1/runs/{run_id}/events") as events:
         next(block for block in events if block.json["seq"] == 6)
-    with httpx.Client(timeout=TIMEOUT_S) as client:
-        answers = [client.stream("GET", f"{server.url}/v1/runs/{run_id}/events?after={n}") for n in (0, 0, 3, 5, 1)]
-        opened: list[Iterator[Block]] = [iter(Events(answer.__enter__())) for answer in answers]
-        next(opened[0])
-        answers[0].__exit__(None, None, None)
-        seen = [list(blocks) for blocks in opened[1:]]
+    answers = [CLIENT.stream("GET", f"{server.url}/v1/runs/{run_id}/events?after={n}") for n in (0, 0, 3, 5, 1)]
+    opened: list[Iterator[Block]] = [iter(Events(answer.__enter__())) for answer in answers]
+    next(opened[0])
+    answers[0].__exit__(None, None, None)
+    seen = [list(blocks) for blocks in opened[1:]]
     whole = server.frames(run_id)
     assert seen == [whole, whole[3:], whole[5:], whole[1:]]
