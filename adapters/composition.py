@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -122,7 +122,7 @@ def _worker_times(settings: Settings) -> WorkerTimes:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Service]:
+async def running(settings: Settings) -> AsyncGenerator[Service, None]:
     """A started service; drained and closed at the end."""
     clock = system_clock()
     async with open_store(settings.database, clock, durability=settings.durability) as store:
@@ -146,7 +146,7 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 

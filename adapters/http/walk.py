@@ -40,7 +40,7 @@ class Walk:
         self._moving: asyncio.Task[None] | None = None
         self._forget: Callable[[], None] = lambda: None
         if session_id is not None:
-            reader.successor = lambda _: self._next_turn()
+            reader.successor = self._ended
 
     async def begin(self, place: Place, wish: Wish) -> bool:
         """Send what comes first and a first page; True if the reader is live (or done) by then."""
@@ -116,6 +116,9 @@ class Walk:
         else:
             found = feed.bytes_after(self.reader.seq)
             self.reader.push(found[0] if found else b"", last=True, then=lambda _: None)
+
+    def _ended(self, _: Reader) -> None:
+        self._next_turn()
 
     def _next_turn(self) -> None:
         self._forget()

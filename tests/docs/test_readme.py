@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..system.server import ROOT, TIMEOUT_S, Server, free_port
+from ..system.server import ROOT, TIMEOUT_S, Block, Server, free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STREAM = (ROOT / "docs" / "stream.md").read_text(encoding="utf-8")
@@ -59,10 +59,9 @@ def test_the_tour_with_curl(server: Server) -> None:
     assert approve == ".venv/bin/reattach approve $run"
 
 
-def read_until_cancelled(server: Server, run: str, cancel: str) -> list[object]:
+def read_until_cancelled(server: Server, run: str, cancel: str) -> list[Block]:
     shell(f"run={run}\n{cancel}", server)
-    found: list[object] = list(server.frames(run))
-    return found
+    return server.frames(run)
 
 
 def test_the_agent_of_the_readme(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class Server:
         return run
 
     @contextlib.contextmanager
-    def events(self, path: str, cursor: str | None = None) -> Iterator["Events"]:
+    def events(self, path: str, cursor: str | None = None) -> Generator["Events", None, None]:
         """Open an event stream."""
         headers = {"Last-Event-ID": cursor} if cursor is not None else {}
         with CLIENT.stream("GET", self.url + path, headers=headers) as answer:
@@ -147,10 +147,11 @@ class Events:
             self.comments += 1
             return None
         lines = raw.decode().split("\n")
-        fields = [line.partition(": ")[::2] for line in lines]
-        names = [name for name, _ in fields]
-        assert len(set(names)) == len(names), raw
-        values = dict(fields)
+        values: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(": ")
+            assert name not in values, raw
+            values[name] = value
         if "retry" in values:
             self.retry = int(values["retry"])
         return Block(values["event"], values.get("id"), values["data"])

@@ -70,7 +70,8 @@ def test_opposite_decisions_have_one_winner(server: Server) -> None:
         for first, second in itertools.islice(itertools.cycle([("approve", "deny"), ("deny", "approve")]), 10):
             run_id = server.run({"approvals": [{"tool": "t", "arguments": 1, "result": 1}]})["run_id"]
             (approval,) = wait_for(server, run_id, "run.suspended")["approvals"]
-            answers = list(pool.map(lambda outcome: decide(server, run_id, (approval, outcome)), (first, second)))  # noqa: B023  - used at once
+            tabs = [pool.submit(decide, server, run_id, (approval, outcome)) for outcome in (first, second)]
+            answers = [tab.result() for tab in tabs]
             assert sorted(answer.status_code for answer in answers) == [200, 409]
             loser = next(answer.json() for answer in answers if answer.status_code == 409)
             recorded = [b.json["outcome"] for b in server.frames(run_id) if b.event == "approval.decided"]

@@ -13,7 +13,7 @@ APPROVALS = {"approvals": [{"tool": "a", "arguments": 1, "result": 1}, {"tool": 
 def test_cancel_reaches_an_agent_that_is_silent_inside_a_tool(server: Server) -> None:
     """X1: no output is needed for it to take effect, and what the tool gives later is refused."""
     session = server.session()
-    tool = {"tool": {"name": "slow", "arguments": {}, "result": "late", "delay_ms": 400}}
+    tool: Any = {"tool": {"name": "slow", "arguments": {}, "result": "late", "delay_ms": 400}}
     run_id = server.run(tool, session=session)["run_id"]
     with server.events(f"/v1/runs/{run_id}/events") as events:
         blocks = iter(events)
@@ -61,7 +61,8 @@ def test_cancel_closes_the_approvals_it_waits_for_and_no_others(server: Server) 
     """X4: denied with reason cancelled; the next turn is accepted; another session's approvals are untouched."""
     session = server.session()
     mine, other = server.run(APPROVALS, session=session)["run_id"], server.run(APPROVALS)["run_id"]
-    wait_for(server, mine, "run.suspended"), wait_for(server, other, "run.suspended")
+    wait_for(server, mine, "run.suspended")
+    wait_for(server, other, "run.suspended")
     answer = server.post(f"/v1/runs/{mine}/cancel").json()
     assert (answer["status"], answer["pending_approvals"]) == ("cancelled", [])
     decided = [block.json for block in server.frames(mine) if block.event == "approval.decided"]

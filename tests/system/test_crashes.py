@@ -112,7 +112,8 @@ def test_two_starts_at_once_have_one_winner(server: Server) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for _ in range(5):
             session = server.session()
-            answers = list(pool.map(lambda _, s=session: server.post(f"/v1/sessions/{s}/runs", body), range(8)))
+            starts = [pool.submit(server.post, f"/v1/sessions/{session}/runs", body) for _ in range(8)]
+            answers = [start.result() for start in starts]
             assert sorted(answer.status_code for answer in answers) == [202] + [409] * 7
             assert len(server.get(f"/v1/runs?session_id={session}").json()["items"]) == 1
 

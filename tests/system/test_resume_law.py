@@ -81,7 +81,7 @@ def _first(server: Server, run_id: str, cursor: str | None) -> Block:
 
 def test_the_post_itself_can_be_the_stream(server: Server) -> None:
     """S9: even a run that is over before the answer is built carries its id and its first frame."""
-    body = {"agent": "script", "input": {"steps": []}}
+    body: Any = {"agent": "script", "input": {"steps": []}}
     with _post_stream(server, body) as answer:
         blocks = list(Events(answer))
     assert answer.status_code == 200
