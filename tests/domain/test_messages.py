@@ -16,6 +16,7 @@ from .log import RUN, SESSION, RunLog
 from .strategies import RUNS
 
 PREFIX = f"{SESSION}:{RUN}"
+START = "message.start"
 
 
 def folded(frames: list[dict[str, Any]]) -> list[Fields]:
@@ -127,6 +128,16 @@ def test_a_message_whose_end_was_lost_ends_with_the_next() -> None:
         if frame["type"] not in ends:
             table.fold([frame])
     assert texts(table.as_json())[1:] == [("1", "interrupted", "one"), ("2", "open", "two")]
+
+
+def test_a_message_whose_start_was_lost_gives_nothing_to_the_one_before() -> None:
+    log = RunLog()
+    log.create("hi")
+    log.claim()
+    log.write(a.Text("one"), a.Checkpoint(1), a.Text("two"))
+    second = f"{PREFIX}:2"
+    kept = [f for f in log.frames if f["type"] != "message.end" and (f["type"], f.get("message_id")) != (START, second)]
+    assert texts(folded(kept))[1:] == [("1", "open", "one")]
 
 
 @pytest.mark.parametrize("kind", ["hologram", "text.shimmer", "hologram.delta", "run.dreamt", "step.pause"])
