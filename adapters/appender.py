@@ -5,6 +5,7 @@ batches, a fast one makes smaller ones, and nothing waits for a timer (unless `l
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..domain.agent import Output
@@ -95,11 +96,16 @@ class Appender:
 
     async def _append(self, batch: Batch) -> None:
         append = Append(self._run_id, self._epoch, batch)
-        for retry in range(RETRIES_MAX):
-            try:
-                await self._application.append(append)
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_S * 2**retry)
-            else:
-                return
-        await self._application.append(append)
+        await patiently(lambda: self._application.append(append))
+
+
+async def patiently(write: Callable[[], Awaitable[None]]) -> None:
+    """Write, and again while the store is unavailable; a repeat of what did land is refused or harmless."""
+    for retry in range(RETRIES_MAX):
+        try:
+            await write()
+        except StoreUnavailable:
+            await asyncio.sleep(RETRY_S * 2**retry)
+        else:
+            return
+    await write()

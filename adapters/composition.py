@@ -72,11 +72,10 @@ class Service:
         if self.worker is not None:
             self.worker.start()
 
-    async def drain(self, grace_s: float) -> None:
-        """Ask readers to reconnect elsewhere, let runs finish or hand them back."""
+    async def drain(self, grace_s: float) -> list[str]:
+        """Ask readers to reconnect elsewhere, let runs finish or hand them back; the runs whose agents did not stop."""
         self.broadcaster.drain()
-        if self.worker is not None:
-            await self.worker.drain(grace_s)
+        return await self.worker.drain(grace_s) if self.worker is not None else []
 
     def stop(self) -> None:
         """The end; nothing is streamed any more."""
@@ -154,8 +153,15 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
     """Serve until SIGTERM or SIGINT, then drain: streams are told to reconnect, runs finish or are handed back."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stuck: list[str] = []
+
+    def interrupt() -> None:
+        if stop.is_set():
+            os._exit(1)  # a person at the keyboard who asks twice means now
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
     async with running(settings) as service:
         server = _Server(_uvicorn_config(service.app, settings))
         serving = loop.create_task(server.serve())
@@ -167,12 +173,15 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
                 announce(_greeting(server, service, settings))
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             _log.info("draining")
-            await service.drain(settings.drain_grace_s)
+            stuck = await service.drain(settings.drain_grace_s)
         finally:
             stopping.cancel()
             listening.cancel()
             server.should_exit = True
             await serving
+    if stuck:
+        _log.error("the agents of %s do not stop when they are cancelled; the process ends without them", stuck)
+        os._exit(1)  # everything durable is closed; waiting for them would be for ever
 
 
 def _greeting(server: _Server, service: Service, settings: Settings) -> str:

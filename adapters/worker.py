@@ -22,13 +22,19 @@ from ..domain.ports import Committed
 from ..domain.requests import Assignment
 from ..domain.scribe import Scribe
 from ..domain.wire import type_of
-from .appender import Appender
+from .appender import Appender, patiently
 
 HISTORY_MESSAGES_MAX: Final = 200
 """Messages of earlier turns an agent is given."""
 
 ERROR_CHARS_MAX: Final = 2000
 """Characters of an exception's text that are kept as the run's error."""
+
+TYPE_CHARS_MAX: Final = 100
+"""Characters of an error's type."""
+
+STOP_S: Final = 1.0
+"""Seconds that cancelled agents get to stop while the process drains."""
 
 _WORK: Final = ("run.created", "run.resumed", "run.released", "step.reset")
 _LOST: Final = (StaleEpoch, RunClosed, AppendConflict, IllegalTransition)
@@ -66,24 +72,29 @@ class Worker:
         self._loops = [loop.create_task(self._claim()), loop.create_task(self._renew())]
         self._wake.set()
 
-    async def drain(self, grace_s: float) -> None:
-        """Claim nothing more, let runs finish for `grace_s`, hand the rest back."""
+    async def drain(self, grace_s: float) -> list[str]:
+        """Claim nothing more, let runs finish for `grace_s`, hand the rest back.
+
+        Returns the names of runs whose agents did not stop when they were cancelled.
+        """
         self._draining = True
-        for task in self._loops[:1]:
-            task.cancel()
+        self._wake.set()
+        await asyncio.wait(self._loops[:1], timeout=STOP_S)  # a claim under way is finished, and its runs handed back
         running = [task for task, _ in self._segments.values()]
         if running and grace_s > 0:
             await asyncio.wait(running, timeout=grace_s)
         held = list(self._segments.items())
         for _, (task, _) in held:
             task.cancel()
-        await asyncio.gather(*(task for _, (task, _) in held), return_exceptions=True)
+        if held:
+            await asyncio.wait([task for _, (task, _) in held], timeout=STOP_S)
         for run_id, (_, epoch) in held:
             await self._release(run_id, epoch)
         self._stop_listening()
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        return [str(run_id) for run_id, (task, _) in held if not task.done()]
 
     # News of commits: new work, and the end of runs this worker is busy with.
 
@@ -122,6 +133,8 @@ class Worker:
             except TimeoutError:
                 await self._quietly(self._application.sweep())
             self._wake.clear()
+            if self._draining:
+                return
             free = self._times.concurrency - len(self._segments)
             await self._quietly(self._claim_up_to(max(free, 0)))
 
@@ -148,9 +161,10 @@ class Worker:
 
     async def _renew_leases(self) -> None:
         held = [(run_id, epoch) for run_id, (_, epoch) in self._segments.items()]
+        epochs = dict(held)
         for run_id in await self._application.renew(self.name, held):
             segment = self._segments.get(run_id)
-            if segment is not None:
+            if segment is not None and segment[1] == epochs[run_id]:
                 segment[0].cancel()
 
     async def _release(self, run_id: RunId, epoch: int) -> None:
@@ -193,25 +207,34 @@ class Worker:
             await appender.flush()
             if isinstance(end, Approvals):
                 step = appender.scribe.step
-                await self._application.suspend(run.run_id, run.epoch, end.requests, end.state, step)
+                await patiently(lambda: self._application.suspend(run.run_id, run.epoch, end.requests, end.state, step))
             else:
-                await self._application.complete(run.run_id, run.epoch, end.stop_reason, end.usage)
+                await patiently(lambda: self._application.complete(run.run_id, run.epoch, end.stop_reason, end.usage))
         except _LOST:
             raise
         except AgentFailure as failure:
-            error = RunError(type=failure.type, message=failure.message[:ERROR_CHARS_MAX], retryable=failure.retryable)
+            kind, message = _plain(failure.type)[:TYPE_CHARS_MAX], _plain(failure.message)
+            error = RunError(type=kind, message=message, retryable=bool(failure.retryable))
             await self._fail(run.run_id, run.epoch, appender, error)
         except ReattachError as error:
             if not isinstance(error, Invalid):
                 raise
             await self._fail(run.run_id, run.epoch, appender, _internal(error))
-        except Exception as error:  # noqa: BLE001  - an agent may raise anything; the run must say so and end
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is the worker that stops the agent, not the agent itself
             _log.info("the agent of %s raised", run.run_id, exc_info=True)
             await self._fail(run.run_id, run.epoch, appender, _internal(error))
 
     async def _fail(self, run_id: RunId, epoch: int, appender: Appender, error: RunError) -> None:
-        await appender.flush()
-        await self._application.fail(run_id, epoch, error)
+        try:
+            await appender.flush()
+        except _LOST:
+            raise
+        except Exception as unwritten:  # noqa: BLE001  - what can't be appended is lost; the run must end all the same
+            _log.warning("output of %s is lost: %r", run_id, unwritten)
+        await patiently(lambda: self._application.fail(run_id, epoch, error))
 
     async def _context(self, assignment: Assignment) -> Context:
         run = assignment.run
@@ -236,14 +259,25 @@ class Worker:
 
 async def _drive(outputs: AsyncGenerator[Output, None], appender: Appender) -> Approvals | Finish:
     """Write what the agent yields; how its segment ended."""
-    async with aclosing(outputs):
-        async for output in outputs:
-            if isinstance(output, Approvals | Finish):
-                return output
-            await appender.write(output)
+    try:
+        async with aclosing(outputs):
+            async for output in outputs:
+                if isinstance(output, Approvals | Finish):
+                    return output
+                await appender.write(output)
+    except GeneratorExit as error:  # in a coroutine it would mean something else
+        message = "the agent raised GeneratorExit"
+        raise RuntimeError(message) from error
     return Finish()
 
 
-def _internal(error: Exception) -> RunError:
-    message = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
-    return RunError(type="internal_error", message=message, retryable=False)
+def _internal(error: BaseException) -> RunError:
+    return RunError(type="internal_error", message=f"{type(error).__name__}: {_plain(error)}", retryable=False)
+
+
+def _plain(text: object) -> str:
+    """Text of an agent as it can be stored, whatever it is."""
+    try:
+        return str(text).encode("utf-8", "replace").decode()[:ERROR_CHARS_MAX]
+    except Exception:  # noqa: BLE001  - a __str__ may raise anything, too
+        return f"({type(text).__name__} without a readable text)"

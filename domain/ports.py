@@ -264,5 +264,5 @@ class Store(Protocol):
         ...
 
     async def check(self) -> None:
-        """Raise StoreUnavailable unless the store can be read."""
+        """Raise StoreUnavailable unless the store can be read, and the last write went well."""
         ...

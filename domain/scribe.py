@@ -73,7 +73,7 @@ class Scribe:
             a.Data: lambda output: self._whole(f.Data(name=output.name, value=output.value)),
             a.Source: lambda output: self._whole(f.Source(url=output.url, title=output.title)),
             a.File: lambda o: self._whole(f.File(name=o.name, media_type=o.media_type, url=o.url)),
-            a.Checkpoint: lambda output: self.end_step(output.state),
+            a.Checkpoint: self._save,
         }
 
     @property
@@ -221,6 +221,11 @@ class Scribe:
         call = output.tool_call_id
         self._frame(f.ToolCallReady(part=part, tool_call_id=call, name=output.name, arguments=output.arguments))
         del self._calls[call]
+
+    def _save(self, output: a.Checkpoint) -> None:
+        if output.state is None:
+            raise InvalidFrames("A checkpoint is any JSON but null, which stands for none.")
+        self.end_step(output.state)
 
     def _whole(self, frame: f.Frame) -> None:
         self._end_text()

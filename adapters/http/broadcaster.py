@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import RunId, SessionId
 from ...domain.ports import Clock, Committed, Record, Store
 from . import sse
@@ -58,7 +59,7 @@ class Broadcaster:
         self._opening: dict[RunId, list[Record]] = {}
         self._dirty: deque[Feed] = deque()
         self._pumping = False
-        self._readers: dict[Reader, None] = {}
+        self._readers: dict[Reader, Feed | None] = {}
         self._between_turns: dict[SessionId, dict[Callable[[], None], None]] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stop_listening: Callable[[], None] = lambda: None
@@ -73,11 +74,6 @@ class Broadcaster:
         self._stop_listening()
         for task in list(self._tasks):
             task.cancel()
-
-    @property
-    def reader_count(self) -> int:
-        """Connections that are being streamed to."""
-        return len(self._readers)
 
     # News of commits.
 
@@ -142,15 +138,20 @@ class Broadcaster:
     def _slice_s(self) -> float:
         return SLICE_WRITING_S if self.store.waiting else SLICE_S
 
-    async def _refill(self, feed: Feed) -> None:
-        while True:
-            records = await self.store.read(feed.view.run.run_id, feed.head, REFILL_FRAMES)
+    async def refresh(self, feed: Feed) -> None:
+        """Read what the store has beyond the feed. Raises StoreUnavailable."""
+        while records := await self.store.read(feed.view.run.run_id, feed.head, REFILL_FRAMES):
             for record in records:
                 feed.accept(record)
-            if not records:
-                break
         feed.stale = False
         self._mark(feed)
+
+    async def _refill(self, feed: Feed) -> None:
+        try:
+            await self.refresh(feed)
+        except StoreUnavailable:
+            feed.stale = True
+            asyncio.get_running_loop().call_later(self.times.retry_s, self._mark, feed)
 
     # Readers.
 
@@ -196,11 +197,14 @@ class Broadcaster:
     def follow(self, feed: Feed, reader: Reader) -> None:
         """The reader has caught up to the window: from now on it is served with everybody."""
         feed.readers[reader] = None
+        self._readers[reader] = feed
         self._advance(feed, reader)
 
     def unfollow(self, feed: Feed, reader: Reader) -> None:
         """The reader is not served from this feed any more."""
         feed.readers.pop(reader, None)
+        if reader in self._readers:
+            self._readers[reader] = None
 
     def await_turn(self, session_id: SessionId, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` when a turn may have begun in the session; call the result to stop waiting."""
@@ -230,7 +234,15 @@ class Broadcaster:
             reader.seq = seq
             last = feed.terminal and seq == feed.head and reader.successor is None
             if body or last:
-                reader.push(body, last=last, then=lambda free: self._advance(feed, free))
+                reader.push(body, last=last, then=self._resume)
+
+    def _resume(self, reader: Reader) -> None:
+        """Its socket is free again, whatever blocked it: what came meanwhile is waiting."""
+        feed = self._readers.get(reader)
+        if self.draining:
+            self.reconnect(reader, "draining")
+        elif feed is not None:
+            self._advance(feed, reader)
 
     def _end(self, feed: Feed, reader: Reader) -> None:
         if reader.successor is None:
@@ -267,7 +279,7 @@ class Broadcaster:
             if reader.stalled_ticks >= STALLED_TICKS_MAX:
                 reader.abort()
         elif reader.idle:
-            reader.push(sse.KEEPALIVE, then=_nothing_more)
+            reader.push(sse.KEEPALIVE, then=self._resume)
         reader.idle = True
 
     def drain(self) -> None:

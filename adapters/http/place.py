@@ -1,14 +1,18 @@
 """Where a stream begins: the cursor a request presents, and whether it can be honoured."""
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from ...domain.errors import Malformed
+from ...domain.errors import ConfigMismatch, Malformed
 from ...domain.identifiers import Cursor, parse_seq
-from ...domain.ports import Store
+from ...domain.request_config import RequestConfig
+from .broadcaster import Broadcaster
 from .feed import Feed
+
+PARAMETERS: Final = ("after", "follow", "snapshot", "config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +46,31 @@ class Place:
     done: bool = False
 
 
-async def place_in(store: Store, feed: Feed, wish: Wish) -> Place:
+async def place_in(broadcaster: Broadcaster, feed: Feed, wish: Wish) -> Place:
     """Honour the wish's cursor in this run, or say why it can't be."""
     cursor = wish.cursor
     seq = cursor.seq if cursor is not None else wish.seq or 0
-    if cursor is not None and cursor.generation != store.generation:
+    if cursor is not None and cursor.generation != broadcaster.store.generation:
         return Place(seq, "generation")
+    if seq > feed.head:  # the news of another process may still be on its way
+        await broadcaster.refresh(feed)
     if seq > feed.head:
         return Place(seq, "ahead")
     if cursor is not None and seq > 0:
         epoch = feed.epoch_at(seq)
         if epoch is None:
-            epoch = await store.epoch_at(feed.view.run.run_id, seq)
+            epoch = await broadcaster.store.epoch_at(feed.view.run.run_id, seq)
         if epoch != cursor.epoch:
             return Place(seq, "epoch")
     if seq + 1 < feed.view.first_seq:
         return Place(seq, "trimmed")
     return Place(seq, done=feed.terminal and seq == feed.head)
+
+
+def check_config(config: RequestConfig, wish: Wish) -> None:
+    """Raise ConfigMismatch if the reader expects another request_config than the run has."""
+    if wish.config is not None and wish.config != config.digest:
+        raise ConfigMismatch(f"The run has {config.digest}.", request_config_digest=config.digest)
 
 
 def _query(scope: Scope) -> dict[str, str]:
@@ -68,7 +80,13 @@ def _query(scope: Scope) -> dict[str, str]:
         pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, max_num_fields=16)
     except ValueError as error:
         raise Malformed("The query string can't be read.") from error
-    return dict(pairs)
+    query = dict(pairs)
+    for name in query:
+        if name not in PARAMETERS:
+            raise Malformed(f"?{name[:50]} is not known here; {', '.join(PARAMETERS)} are.", field=name[:50])
+    if len(query) < len(pairs):
+        raise Malformed("A query parameter stands twice.")
+    return query
 
 
 def _flag(query: dict[str, str], name: str, *, default: bool) -> bool:

@@ -18,6 +18,7 @@ from ...domain.run import Run
 from ...domain.run_facts import Decision
 from ...domain.transitions import Status
 from .body import Bodies, Body, Reason
+from .place import Wish, check_config
 from .problems import UnknownPage
 from .query import REPLAYED, PageQuery, idempotency_in, wants_stream
 from .resources import answer, page, run_path, run_resource, started_resource
@@ -82,6 +83,8 @@ class Runs:
         scope = request.scope
         streams = wants_stream(scope)
         body = await self._bodies.read(request, Start)
+        if streams:  # what the stream would refuse must not start anything
+            check_config(body.request_config, Wish.of(scope))
         idempotency = idempotency_in(scope, body.model_dump(mode="json"))
         run = await self._application.start_run(scope["tenant"], scope["path_params"]["session_id"], body, idempotency)
         headers = {"Location": run_path(run, scope), "Reattach-Run-Id": run.run_id}
@@ -146,6 +149,10 @@ class Runs:
 def _decision(verdict: Verdict, by: str) -> Decision:
     if verdict.outcome == "deny" and verdict.arguments is not None:
         raise Invalid("Only an approval takes edited arguments.", field="arguments")
+    if verdict.arguments is None and "arguments" in verdict.model_fields_set:
+        raise Invalid(
+            "Edited arguments can't be null; leave the field out to approve what was asked for.", field="arguments"
+        )
     return Decision(
         approval_id=verdict.approval_id,
         outcome=verdict.outcome,

@@ -5,24 +5,28 @@ the same GET with a cursor; there is no second read path.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from ...domain.application import Application
-from ...domain.errors import ConfigMismatch, InvalidCursor, StoreUnavailable
+from ...domain.errors import InvalidCursor, Malformed, ReattachError, StoreUnavailable
 from ...domain.identifiers import RUN_PREFIX, RunId, is_identifier
 from ...domain.run import Run
 from ...domain.session import Session
 from . import sse
 from .broadcaster import Broadcaster
 from .feed import Feed
-from .place import Place, Wish, place_in
+from .place import Place, Wish, check_config, place_in
 from .reader import Reader
 from .walk import Walk
 
 Headers = list[tuple[bytes, bytes]]
+
+_log: Final = logging.getLogger("reattach.stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Streams:
     async def _serve_run(self, connection: Connection, run_id: str, wish: Wish) -> None:
         feed = await self._open(connection.tenant, run_id)
         try:
-            _check_config(feed.view.run, wish)
+            check_config(feed.view.run.request_config, wish)
             place = await self._place(feed, wish)
         except BaseException:
             self._broadcaster.release(feed)
@@ -84,7 +88,8 @@ class Streams:
         self._broadcaster.enter(walk.reader)
         catching_up: asyncio.Task[None] | None = None
         try:
-            if not await walk.begin(place, wish):
+            live = await self._begun(walk, place, wish)
+            if not live:
                 catching_up = asyncio.get_running_loop().create_task(walk.catch_up())
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -92,6 +97,15 @@ class Streams:
             if catching_up is not None:
                 catching_up.cancel()
             walk.stop()
+
+    async def _begun(self, walk: Walk, place: Place, wish: Wish) -> bool:
+        """The answer has begun: from here on, trouble is a reconnect."""
+        try:
+            return await walk.begin(place, wish)
+        except ReattachError:
+            _log.exception("a stream could not begin")
+            self._broadcaster.reconnect(walk.reader, "unavailable")
+            return True
 
     async def _open(self, tenant: str, run_id: str) -> Feed:
         feed = await self._broadcaster.watch(RunId(run_id)) if is_identifier(RUN_PREFIX, run_id) else None
@@ -106,7 +120,7 @@ class Streams:
         run_id = feed.view.run.run_id
         if wish.cursor is not None and wish.cursor.run_id != run_id:
             return Place(0, "foreign")
-        return await place_in(self._store, feed, wish)
+        return await place_in(self._broadcaster, feed, wish)
 
 
 class RunEvents(Streams):
@@ -126,6 +140,8 @@ class SessionEvents(Streams):
         wish = Wish.of(scope)
         if wish.seq is not None and wish.seq > 0:
             raise InvalidCursor(cursor=str(wish.seq))
+        if wish.config is not None:
+            raise Malformed("?config is a run's; a session's runs each have their own.", field="config")
         session_id: str = scope["path_params"]["session_id"]
         connection = Connection(scope["tenant"], receive, send, [])
         await self._guarded(connection, lambda: self._serve_session(connection, session_id, wish))
@@ -144,7 +160,7 @@ class SessionEvents(Streams):
             view = await self._store.run_view(cursor.run_id)
             feed = await self._broadcaster.watch(cursor.run_id) if view and view.run.session_id == session_id else None
             if feed is not None:
-                place = await place_in(self._store, feed, wish)
+                place = await place_in(self._broadcaster, feed, wish)
                 return feed, Place(place.seq, place.reset)
             return await self._latest(session), Place(0, "foreign")
         if wish.snapshot:
@@ -159,11 +175,3 @@ class SessionEvents(Streams):
 
 async def _start(connection: Connection, status: int, headers: Headers) -> None:
     await connection.send({"type": "http.response.start", "status": status, "headers": [*headers, *connection.headers]})
-
-
-def _check_config(run: Run, wish: Wish) -> None:
-    if wish.config is None:
-        return
-    digest = run.request_config.digest
-    if wish.config != digest:
-        raise ConfigMismatch(f"The run has {digest}.", run_id=run.run_id, request_config_digest=digest)

@@ -54,15 +54,18 @@ class Walk:
         reader.seq = place.seq
         if place.reset is not None or wish.snapshot:
             await self._snapshot(feed)
-        if reader.seq + 1 >= feed.start or await self._page(feed, FIRST_PAGE_FRAMES):
+        caught_up = reader.seq + 1 >= feed.start or await self._page(feed, FIRST_PAGE_FRAMES)
+        if caught_up and self._follow:
             self._go_live(feed)
-            return True
-        return False
+        return caught_up and self._follow
 
     async def catch_up(self) -> None:
         """Read on from the store, page by page, until the window is reached."""
         feed = self._feed
         try:
+            if not self._follow and feed is not None:
+                await self._replay(feed)
+                return
             while feed is not None and not self.reader.closed and not await self._page(feed, PAGE_FRAMES):
                 pass
         except StoreUnavailable:
@@ -109,13 +112,20 @@ class Walk:
         return reader.closed or not records or seq + 1 >= feed.start
 
     def _go_live(self, feed: Feed) -> None:
-        if self.reader.closed:
-            return
-        if self._follow or (self._session_id is not None and feed.terminal):
+        if not self.reader.closed:
             self._broadcaster.follow(feed, self.reader)
+
+    async def _replay(self, feed: Feed) -> None:
+        """What is there now, page by page, and then the end; in a session, of its runs one after the other."""
+        reader, end = self.reader, feed.head
+        while reader.seq < end and not reader.closed:
+            await self._page(feed, PAGE_FRAMES)
+        if reader.closed:
+            return
+        if self._session_id is not None and feed.terminal:
+            self._next_turn()
         else:
-            found = feed.bytes_after(self.reader.seq)
-            self.reader.push(found[0] if found else b"", last=True, then=lambda _: None)
+            await reader.write(b"", last=True)
 
     def _ended(self, _: Reader) -> None:
         self._next_turn()

@@ -31,6 +31,9 @@ class Committer(Protocol):
         """Queue a work. The future gets its value once it is durable, or the error."""
         ...
 
+    failing: bool
+    """Whether the last group could not be written (a full disk, a lock that is held for ever)."""
+
     @property
     def waiting(self) -> int:
         """Works that are not durable yet."""
@@ -58,6 +61,7 @@ class ThreadCommitter:
         self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
         self._arrived: list[_Entry] = []
         self._waiting = 0
+        self.failing = False
         self._open = False
         self._thread: threading.Thread | None = None
 
@@ -161,6 +165,9 @@ class ThreadCommitter:
 
     def _deliver(self, group: Sequence[_Entry], written: Written) -> None:
         self._waiting -= len(group)
+        writes = [r.error for e, r in zip(group, written.results, strict=True) if e.work is not None]
+        if writes:
+            self.failing = all(isinstance(error, StoreUnavailable) for error in writes)
         if written.news:
             self._tell(written.news)
         for entry, result in zip(group, written.results, strict=True):

@@ -167,7 +167,7 @@ class Reads:
         messages = Messages.from_json(carry.prefix, stored, min(carry.seq, seq))
         for first_seq, lines in records(self._connection, self._codec, place.run_id, carry.seq, seq):
             if isinstance(lines, RecordDamaged):
-                raise lines
+                continue  # its frames are lost; what can be shown is shown, as the stream itself goes on after it
             new = lines[max(0, messages.seq + 1 - first_seq) : seq + 1 - first_seq]
             for frame in decoded(place.run_id, first_seq, new):
                 messages.apply(frame)

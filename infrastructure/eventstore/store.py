@@ -172,5 +172,7 @@ class SqliteStore:
         return self._read.messages(session_id, before, limit)
 
     async def check(self) -> None:
-        """Raise StoreUnavailable unless the store can be read."""
+        """Raise StoreUnavailable unless the store can be read, and the last write went well."""
         self._read.check()
+        if self._committer.failing:
+            raise StoreUnavailable("The last write failed.")

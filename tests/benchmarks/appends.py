@@ -130,7 +130,7 @@ def isolation(bench: Bench) -> None:
 def _isolated_posts(bench: Bench) -> None:
     count = bench.plan.size(3_000, 300)
     rates: dict[str, list[float]] = {"nobody": [], "500 readers": [], "a stalled reader": []}
-    readers = {"nobody": (0, 0), "500 readers": (READERS, 0), "a stalled reader": (2, 1)}
+    readers = {"nobody": (0, 0), "500 readers": (READERS, 0), "a stalled reader": (1, 1)}
     with reattach(bench, "--no-worker") as ours:
         for _ in range(bench.plan.repeats):
             for name, (attached, stalled) in readers.items():

@@ -377,7 +377,7 @@ static int read_streams(void) {
     latencies = calloc(1, sizeof *latencies);
     if (gate) open_lockstep();
     watch(poller, STDIN_FILENO, STDIN_KEY);
-    while (!stopped && done < readers - stalled) {
+    while (!stopped && (done < readers - stalled || readers == stalled)) { /* nothing but stalled ones: until told */
         for (; opened < readers && connecting < CONNECTING_MAX; opened++, connecting++) {
             reset(&all[opened].response, after);
             attach(poller, &all[opened], opened, NULL);

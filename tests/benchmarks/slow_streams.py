@@ -150,9 +150,8 @@ async def read(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     stopped = asyncio.create_task(stop.wait())
-    streams: asyncio.Future[list[BaseException | None]] = asyncio.gather(
-        *following[options.stalled :], return_exceptions=True
-    )
+    awaited = following[options.stalled :] or following  # nothing but stalled ones: until told
+    streams: asyncio.Future[list[BaseException | None]] = asyncio.gather(*awaited, return_exceptions=True)
     either: tuple[asyncio.Future[Any], ...] = (streams, stopped)
     await asyncio.wait(either, timeout=options.limit_s, return_when=asyncio.FIRST_COMPLETED)
     report(options, responses[options.stalled :], ready_s, stopped=stopped.done())
