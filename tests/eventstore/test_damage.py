@@ -121,9 +121,9 @@ async def test_a_run_with_a_damaged_record_can_still_end(
 ) -> None:
     """Its lost frames are missing from the messages; all that is whole is there."""
     alter(8, "state", b"{}")
-    with pytest.raises(RecordDamaged) as damaged:
-        await world.store.snapshot(segment.run_id)
-    assert damaged.value.fields == {"stream": segment.run_id, "seq": 8}
+    snapshot = await world.store.snapshot(segment.run_id)
+    assert snapshot is not None
+    assert snapshot.messages.items[1].status == "open"
     await world.application.cancel(TENANT, segment.run_id, "stop", "ada")
     messages = [fields for _, fields in await world.store.messages(segment.run.session_id, None, 9)]
     assert [part.get("text") for part in messages[1]["parts"]] == ["abe"]
@@ -134,13 +134,13 @@ async def test_after_a_failed_read_the_next_one_is_current(
     world: World, segment: Segment, alter: Callable[..., None]
 ) -> None:
     """The error, kept here with all its frames, must not keep the connection at an old moment."""
-    alter(3, "state", b"{}")
+    alter(2, "state", b"{}")
     with pytest.raises(RecordDamaged) as damaged:
         await world.store.snapshot(segment.run_id)
     await world.application.cancel(TENANT, segment.run_id, "stop", "ada")
     messages = [fields for _, fields in await world.store.messages(segment.run.session_id, None, 9)]
-    assert [message["role"] for message in messages] == ["user", "event"]
-    assert damaged.value.fields["seq"] == 3
+    assert [message["role"] for message in messages][-1] == "event"
+    assert damaged.value.fields["seq"] == 2
 
 
 async def test_an_append_whose_folding_fails_does_not_land(world: World, segment: Segment, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """C5, C6, C9, C10, C11, C17, C19: cursors that can't be honoured, snapshots, precedence, silence, configuration."""
 
+import itertools
 import sqlite3
 import urllib.parse
 from typing import Any
@@ -178,3 +179,30 @@ def test_a_run_is_shown_as_its_request_config_says(server: Server) -> None:
     assert server.get(f"{path}?config={digest}").status_code == 200
     refused = server.get(f"{path}?config=0000000000000000")
     assert (refused.status_code, refused.json()["code"]) == (409, "config_mismatch")
+
+
+def test_what_a_stream_would_refuse_starts_nothing(server: Server) -> None:
+    """S7, S10: a refusal comes before any side effect."""
+    session = server.session()
+    body = {"agent": "script", "input": {"steps": [{"wait_ms": 600_000}]}}
+    for query in ("follow=maybe", "after=words", "config=0000", "unknown=1", "after=1&after=2"):
+        answer = server.post(f"/v1/sessions/{session}/runs?{query}", body, Accept="text/event-stream")
+        assert 400 <= answer.status_code < 500, query
+    assert server.get(f"/v1/sessions/{session}").json()["active_run_id"] is None
+
+
+def test_unknown_parameters_are_refused(server: Server, finished: tuple[str, list[Block]]) -> None:
+    for query in ("foo=1", "After=3", "after=1&after=2"):
+        assert server.get(f"/v1/runs/{finished[0]}/events?{query}").status_code == 400
+
+
+def test_a_replay_is_whole_while_somebody_watches(server: Server) -> None:
+    """What does not fit into one piece comes in several."""
+    step = {"text": "z" * 900_000, "chunk": 20_000}
+    run_id = server.run(step, {"wait_ms": 600_000})["run_id"]
+    with server.events(f"/v1/runs/{run_id}/events") as watched:
+        live = [block for block in itertools.takewhile(lambda block: block.event != "step.end", watched)]
+        for after in (0, 10, 30):
+            with server.events(f"/v1/runs/{run_id}/events?follow=false&after={after}") as events:
+                assert [block for block in events][: len(live) - after] == live[after:]
+    server.post(f"/v1/runs/{run_id}/cancel")
