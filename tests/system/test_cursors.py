@@ -201,8 +201,8 @@ def test_a_replay_is_whole_while_somebody_watches(server: Server) -> None:
     step = {"text": "z" * 900_000, "chunk": 20_000}
     run_id = server.run(step, {"wait_ms": 600_000})["run_id"]
     with server.events(f"/v1/runs/{run_id}/events") as watched:
-        live = [block for block in itertools.takewhile(lambda block: block.event != "step.end", watched)]
+        live = list(itertools.takewhile(lambda block: block.event != "step.end", watched))
         for after in (0, 10, 30):
             with server.events(f"/v1/runs/{run_id}/events?follow=false&after={after}") as events:
-                assert [block for block in events][: len(live) - after] == live[after:]
+                assert list(events)[: len(live) - after] == live[after:]
     server.post(f"/v1/runs/{run_id}/cancel")
