@@ -1,8 +1,7 @@
 """Agents that do what agents should not do."""
 
 import asyncio
-import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from reattach import AgentFailure, Context, Data, Output, Text
 
@@ -16,9 +15,9 @@ class Beyond(BaseException):
     """Not even an Exception."""
 
 
-RAISED = {
+RAISED: dict[str, Callable[[], BaseException]] = {
     "cancelled": asyncio.CancelledError,
-    "exit": lambda: sys.exit(3),
+    "exit": SystemExit,
     "generator_exit": GeneratorExit,
     "unreadable": Unreadable,
     "beyond": Beyond,
@@ -33,9 +32,7 @@ async def odd(context: Context) -> AsyncGenerator[Output, None]:
     if what == "number":
         yield Data("n", 10**5000)
         return
-    raised = RAISED[what]()
-    if isinstance(raised, BaseException):
-        raise raised
+    raise RAISED[what]()
 
 
 async def stubborn(_: Context) -> AsyncGenerator[Output, None]:
