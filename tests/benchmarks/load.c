@@ -279,7 +279,7 @@ static char *received;
 /* ---- read ---- */
 
 static const char *paths[PATHS_MAX];
-static int path_count, readers = 1, stalled;
+static int path_count, readers = 1, stalled, quorum;
 static int64_t after, expected_texts = -1;
 static double limit_s = 60;
 static const char *gate;
@@ -296,9 +296,9 @@ static struct {
     int64_t step, arrived;
 } lockstep;
 
-/* The producer is let go on with the next text when every reader has this one. */
-static void step_when_all_have_it(int64_t index) {
-    if (index != lockstep.step || ++lockstep.arrived < readers - stalled) return;
+/* The producer is let go on with the next text when so many readers have this one. */
+static void step_when_enough_have_it(int64_t index) {
+    if (index != lockstep.step || ++lockstep.arrived < quorum) return;
     lockstep.step++;
     lockstep.arrived = 0;
     if (lockstep.step < expected_texts || expected_texts < 0)
@@ -310,7 +310,8 @@ static void open_lockstep(void) {
     lockstep.to.sun_family = AF_UNIX;
     if (strlen(gate) >= sizeof lockstep.to.sun_path) errno = ENAMETOOLONG, die("gate");
     strcpy(lockstep.to.sun_path, gate);
-    text_arrived = step_when_all_have_it;
+    text_arrived = step_when_enough_have_it;
+    if (!quorum) quorum = readers - stalled;
 }
 
 static void attach(int poller, Reader *reader, int index, const char *header) {
@@ -565,7 +566,7 @@ static void parse(int argc, char **argv) {
         {"port", 1, 0, 'p'},    {"path", 1, 0, 'u'},    {"header", 1, 0, 'H'}, {"readers", 1, 0, 'r'},
         {"texts", 1, 0, 't'},   {"after", 1, 0, 'a'},   {"gate", 1, 0, 'g'},   {"stalled", 1, 0, 's'},
         {"limit-s", 1, 0, 'l'}, {"count", 1, 0, 'c'},   {"body", 1, 0, 'b'},   {"request", 1, 0, 'R'},
-        {"name", 1, 0, 'n'},    {"frames", 1, 0, 'f'},  {0, 0, 0, 0},
+        {"name", 1, 0, 'n'},    {"frames", 1, 0, 'f'},  {"quorum", 1, 0, 'q'}, {0, 0, 0, 0},
     };
     bool first = !strcmp(argv[1], "first");
     optind = 2;
@@ -583,6 +584,7 @@ static void parse(int argc, char **argv) {
         case 't': expected_texts = atoll(optarg); break;
         case 'a': *(first ? &last_request()->after : &after) = atoll(optarg); break;
         case 'g': gate = optarg; break;
+        case 'q': quorum = atoi(optarg); break;
         case 's': stalled = atoi(optarg); break;
         case 'l': limit_s = atof(optarg); break;
         case 'c': count = atoll(optarg); break;

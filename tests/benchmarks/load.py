@@ -127,13 +127,17 @@ class Load:
         readers: int = 1,
         texts: int = -1,
         gate: Path | None = None,
+        quorum: int = 0,
         stalled: int = 0,
         limit_s: float = 120,
         niceness: int = 0,
     ) -> Readers:
-        """Attach readers from the start of the streams; with `gate`, let the producer go on text by text."""
+        """Attach readers from the start of the streams.
+
+        With `gate`, the producer is let go on text by text, when `quorum` readers (0: all) have the last one.
+        """
         arguments = ["read", f"--readers={readers}", f"--texts={texts}", f"--stalled={stalled}", f"--limit-s={limit_s}"]
-        arguments += [f"--gate={gate}"] if gate else []
+        arguments += [f"--gate={gate}", f"--quorum={quorum}"] if gate else []
         prefix = ["nice", "-n", str(niceness)] if niceness else []
         return Readers(self._start(port, [*arguments, *(f"--path={path}" for path in paths)], prefix))
 

@@ -110,7 +110,13 @@ def main() -> None:
     """The command line of load.c."""
     parser = argparse.ArgumentParser()
     parser.add_argument("mode", choices=["read", "first", "append"])
-    for name, kind, default in (("port", int, 0), ("readers", int, 1), ("texts", int, -1), ("stalled", int, 0)):
+    for name, kind, default in (
+        ("port", int, 0),
+        ("readers", int, 1),
+        ("texts", int, -1),
+        ("stalled", int, 0),
+        ("quorum", int, 0),
+    ):
         parser.add_argument(f"--{name}", type=kind, default=default)
     parser.add_argument("--limit-s", type=float, default=60.0)
     parser.add_argument("--count", type=int, default=1000)

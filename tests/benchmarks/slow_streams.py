@@ -178,10 +178,10 @@ async def consume(connection: Connection, response: Response, lockstep: "Lockste
 
 
 class Lockstep:
-    """Lets the producer go on when every reader has the text."""
+    """Lets the producer go on when so many readers have the text."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._readers = options.readers - options.stalled
+        self._quorum = options.quorum or options.readers - options.stalled
         self._texts = options.texts
         self._gate = options.gate
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -190,7 +190,7 @@ class Lockstep:
     def arrived(self, index: int) -> None:
         """One reader has this text."""
         self._arrived += index == self._step
-        if self._arrived == self._readers:
+        if self._arrived == self._quorum:
             self._arrived = 0
             self._step += 1
             if self._step != self._texts:

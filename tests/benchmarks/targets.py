@@ -168,11 +168,16 @@ def reattach(bench: Bench, *arguments: str) -> Generator[Reattach]:
 
 
 def delivered(
-    bench: Bench, what: str, target: Target, run: Produced, readers: int, *, in_lockstep: bool = False
+    bench: Bench, what: str, target: Target, run: Produced, readers: int, *, quorum: int | None = None
 ) -> tuple[Reading, float]:
-    """Attach readers, let the producer go, and see them to the end; also the server's CPU seconds meanwhile."""
-    gate = run.gate if in_lockstep else None
-    attached = bench.load.readers(target.server.port, [run.events], readers=readers, texts=run.texts, gate=gate)
+    """Attach readers, let the producer go, and see them to the end; also the server's CPU seconds meanwhile.
+
+    With `quorum` the next text is made when so many readers (0: all) have the last one.
+    """
+    gate = None if quorum is None else run.gate
+    attached = bench.load.readers(
+        target.server.port, [run.events], readers=readers, texts=run.texts, gate=gate, quorum=quorum or 0
+    )
     cpu_before = target.server.cpu_s
     run.go()
     reading = bench.report.delivered(what, attached.finish())
