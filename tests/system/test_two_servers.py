@@ -11,6 +11,7 @@ def test_a_cursor_is_good_on_the_other_server(start: Any) -> None:
     second: Server = start("--no-worker", database=first.database)
     run_id = first.run({"text": "0123456789" * 6, "chunk": 1, "delay_ms": 4})["run_id"]
     path = f"/v1/runs/{run_id}/events"
+    last = 0
     with second.events(path) as watched, first.events(path) as events:
         for block in events:
             answer = second.get(f"{path}?follow=false", **{"Last-Event-ID": str(block.id)})
