@@ -124,8 +124,10 @@ def test_a_decision_survives_the_worker_that_began_with_it() -> None:
         assert _kinds(whole.outputs[:count] + rest.outputs) == _kinds(whole.outputs)
 
 
-def _kinds(outputs: Sequence[object]) -> list[object]:
-    return [type(output) if isinstance(output, Finish) or hasattr(output, "state") else output for output in outputs]
+def _kinds(outputs: Sequence[object]) -> list[str]:
+    """What was said, in an order of its own: tools run at the same time, and which comes back first is not promised."""
+    states = [type(output) if isinstance(output, Finish) or hasattr(output, "state") else output for output in outputs]
+    return sorted(map(repr, states))
 
 
 def test_approval_needs_no_declaration() -> None:
