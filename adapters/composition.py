@@ -6,13 +6,14 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from ..domain.agent import Agent
 from ..domain.application import Application
 from ..domain.identifiers import RUN_PREFIX, identifier
 from ..domain.ports import Clock, Ids, Store
@@ -82,9 +83,10 @@ class Service:
         self.broadcaster.stop()
 
 
-def compose(store: Store, settings: Settings, clock: Clock, ids: Ids) -> Service:
-    """A service over an open store."""
-    agents = load_agents(settings.agents or DEFAULT_AGENTS)
+def compose(
+    store: Store, settings: Settings, clock: Clock, ids: Ids, *, agents: Mapping[str, Agent], name: str
+) -> Service:
+    """A service over an open store. `name` is its worker's, and must be no other process's."""
     limits = Limits(
         lease_s=settings.lease_s,
         approval_timeout_s=settings.approval_timeout_s,
@@ -103,11 +105,11 @@ def compose(store: Store, settings: Settings, clock: Clock, ids: Ids) -> Service
         draining=lambda: broadcaster.draining,
         limits=HttpLimits(body_bytes_max=settings.body_bytes_max),
     )
-    worker = Worker(application, _worker_name(ids), agents, _worker_times(settings)) if settings.worker else None
+    worker = Worker(application, name, agents, _worker_times(settings)) if settings.worker else None
     return Service(store, application, broadcaster, worker, app)
 
 
-def _worker_name(ids: Ids) -> str:
+def _process_name(ids: Ids) -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{identifier(RUN_PREFIX, ids.uuid())[-6:]}"
 
 
@@ -123,9 +125,10 @@ def _worker_times(settings: Settings) -> WorkerTimes:
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncGenerator[Service, None]:
     """A started service; drained and closed at the end."""
-    clock = system_clock()
+    clock, ids = system_clock(), system_ids()
+    agents = load_agents(settings.agents or DEFAULT_AGENTS)
     async with open_store(settings.database, clock, durability=settings.durability) as store:
-        service = compose(store, settings, clock, system_ids())
+        service = compose(store, settings, clock, ids, agents=agents, name=_process_name(ids))
         service.start()
         try:
             yield service

@@ -1,11 +1,10 @@
 """The broadcaster: one per process, it takes news of commits to every reader of the watched runs.
 
-It wakes once per commit, never per frame, serves readers in slices so that the append path keeps its share of the
-loop, and holds nothing per reader but a place.
+It wakes once per commit, never per frame, and holds nothing per reader but a place. Who is served when is the fan-out's
+business (`fanout.py`).
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
@@ -15,17 +14,9 @@ from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import RunId, SessionId
 from ...domain.ports import Clock, Committed, Record, Store
 from . import sse
+from .fanout import SLICE_READERS, Fanout
 from .feed import Feed
 from .reader import Reader
-
-SLICE_S: Final = 0.002
-"""Seconds the fan-out keeps the loop before others get their turn, while nobody writes."""
-
-SLICE_WRITING_S: Final = 0.0001
-"""Seconds likewise while writes wait: an append must not feel how many readers there are."""
-
-SLICE_READERS: Final = 8
-"""Readers served between two looks at the clock."""
 
 REFILL_FRAMES: Final = 1024
 """Frames read at once when a feed has to be re-read from the store."""
@@ -54,11 +45,9 @@ class Broadcaster:
         self.store = store
         self.times = times
         self.draining = False
-        self._clock = clock
+        self._fanout = Fanout(clock, self._advance)
         self._feeds: dict[RunId, Feed] = {}
         self._opening: dict[RunId, list[Record]] = {}
-        self._dirty: deque[Feed] = deque()
-        self._pumping = False
         self._readers: dict[Reader, Feed | None] = {}
         self._between_turns: dict[SessionId, dict[Callable[[], None], None]] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -79,6 +68,7 @@ class Broadcaster:
 
     def committed(self, commits: Sequence[Committed]) -> None:
         """Take the records into their feeds and wake the readers, once for the whole group."""
+        self._fanout.committed()
         for commit in commits:
             opening = self._opening.get(commit.run_id)
             if opening is not None:
@@ -106,37 +96,8 @@ class Broadcaster:
         if feed.stale and feed.readers:
             feed.stale = False
             self._spawn(self._refill(feed))
-        elif feed.queue:
-            feed.again = True
-        elif feed.readers:
-            feed.queue = list(feed.readers)
-            self._dirty.append(feed)
-        if self._dirty and not self._pumping:
-            self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
-
-    def _pump(self) -> None:
-        """Serve readers for one slice of time; come back for the rest."""
-        began = self._clock.monotonic()
-        served = 0
-        while self._dirty:
-            feed = self._dirty[0]
-            while feed.queue:
-                self._advance(feed, feed.queue.pop())
-                served += 1
-                if served % SLICE_READERS == 0 and self._clock.monotonic() - began >= self._slice_s:
-                    asyncio.get_running_loop().call_soon(self._pump)
-                    return
-            self._dirty.popleft()
-            if feed.again:
-                feed.again = False
-                feed.queue = list(feed.readers)
-                self._dirty.append(feed)
-        self._pumping = False
-
-    @property
-    def _slice_s(self) -> float:
-        return SLICE_WRITING_S if self.store.waiting else SLICE_S
+        else:
+            self._fanout.serve(feed)
 
     async def refresh(self, feed: Feed) -> None:
         """Read what the store has beyond the feed. Raises StoreUnavailable."""

@@ -36,7 +36,8 @@ class Feed:
     """The window over one run's log and the readers who live at its end.
 
     `head` is the last seq the process knows to be durable, `start` the first one in the window. `queue` are the
-    readers still to be served in this round, `again` says that more arrived meanwhile; `watchers`
+    readers still to be served in this round, which began after so many groups of commits (`round_began`), `again` says
+    that more arrived meanwhile; `watchers`
     counts who holds the feed, readers that are still catching up included.
     """
 
@@ -49,6 +50,7 @@ class Feed:
         "head",
         "queue",
         "readers",
+        "round_began",
         "stale",
         "start",
         "terminal",
@@ -65,6 +67,7 @@ class Feed:
         self.stale = False
         self.readers: dict[Reader, None] = {}
         self.queue: list[Reader] = []
+        self.round_began = 0
         self.watchers = 0
         self.again = False
         self.chunks: deque[Chunk] = deque()
