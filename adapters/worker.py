@@ -96,6 +96,11 @@ class Worker:
         await asyncio.gather(*self._loops, return_exceptions=True)
         return [str(run_id) for run_id, (task, _) in held if not task.done()]
 
+    @property
+    def busy(self) -> int:
+        """Runs this worker is busy with."""
+        return len(self._segments)
+
     # News of commits: new work, and the end of runs this worker is busy with.
 
     def committed(self, commits: Sequence[Committed]) -> None:
@@ -115,7 +120,7 @@ class Worker:
         """Something was committed elsewhere: look for work, and whether our runs are still ours."""
         self._wake.set()
         if self._segments:
-            self._loops.append(asyncio.get_running_loop().create_task(self._check_segments()))
+            self._loops.append(asyncio.get_running_loop().create_task(self._quietly(self._check_segments())))
             self._loops = [task for task in self._loops if not task.done()]
 
     async def _check_segments(self) -> None:

@@ -10,7 +10,7 @@ from ...domain.application import Application
 from .auth import Audience, Tokens
 from .body import Bodies, HttpLimits
 from .index import Index
-from .routes import Door, Endpoint, Operation, routes, unknown_path
+from .routes import Door, Endpoint, Operation, Table, routes
 from .runs import Runs, StartStream
 from .sessions import Sessions
 from .work import Work
@@ -44,7 +44,7 @@ def create_app(
         session_events=_streamed(session_events),
     )
     # No redirects: a browser's EventSource would go on with the URL it was sent to.
-    return Router(routes(Door(tokens, draining), table), redirect_slashes=False, default=unknown_path)
+    return Table(routes(Door(tokens, draining), table))
 
 
 def operations(

@@ -64,6 +64,11 @@ class Broadcaster:
         for task in list(self._tasks):
             task.cancel()
 
+    @property
+    def held(self) -> tuple[int, int, int]:
+        """What is held in memory: watched runs, connections, sessions whose streams wait for a next turn."""
+        return len(self._feeds), len(self._readers), len(self._between_turns)
+
     # News of commits.
 
     def committed(self, commits: Sequence[Committed]) -> None:
@@ -200,9 +205,7 @@ class Broadcaster:
     def _resume(self, reader: Reader) -> None:
         """Its socket is free again, whatever blocked it: what came meanwhile is waiting."""
         feed = self._readers.get(reader)
-        if self.draining:
-            self.reconnect(reader, "draining")
-        elif feed is not None:
+        if feed is not None:
             self._advance(feed, reader)
 
     def _end(self, feed: Feed, reader: Reader) -> None:
@@ -214,8 +217,7 @@ class Broadcaster:
 
     def reconnect(self, reader: Reader, reason: str) -> None:
         """End this connection, and say that only the connection ends."""
-        if not reader.parked and not reader.closed:
-            reader.push(self.reconnect_block(reason), last=True, then=_nothing_more)
+        reader.finish(self.reconnect_block(reason))
 
     def reconnect_block(self, reason: str) -> bytes:
         """The typed, non-terminal end of a connection."""

@@ -1,7 +1,6 @@
 """Where a stream begins: the cursor a request presents, and whether it can be honoured."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
@@ -15,8 +14,7 @@ from .feed import Feed
 PARAMETERS: Final = ("after", "follow", "snapshot", "config")
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What the request asks for. `cursor` is from the header, else from ?after=; `seq` is the bare form."""
 
     cursor: Cursor | None
@@ -37,8 +35,7 @@ class Wish:
         return cls(cursor, seq, _flag(query, "follow", default=True), snapshot, query.get("config"))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a stream begins: after `seq`, or (`reset` set) with a snapshot because the cursor can't be honoured."""
 
     seq: int

@@ -20,10 +20,10 @@ SEND_BYTES_MAX: Final = 262_144
 class Reader:
     """`seq` is the last frame handed to the socket; `idle` becomes True again at each keepalive tick.
 
-    `preamble` goes in front of the first block. `successor` is called at a terminal frame; without one the stream ends.
+    `preamble` goes in front of the first block. Some servers raise OSError for a client that has gone: it is closed then. `successor` is called at a terminal frame; without one the stream ends.
     """
 
-    __slots__ = ("_send", "closed", "idle", "parked", "preamble", "seq", "stalled_ticks", "successor", "task")
+    __slots__ = ("_farewell", "_send", "closed", "idle", "parked", "preamble", "seq", "stalled_ticks", "successor", "task")
 
     def __init__(self, send: Send, preamble: bytes, successor: Callable[["Reader"], None] | None = None) -> None:
         self._send = send
@@ -35,6 +35,7 @@ class Reader:
         self.parked = False
         self.stalled_ticks = 0
         self.task: asyncio.Task[None] | None = None
+        self._farewell: bytes | None = None
 
     def push(self, body: bytes, *, last: bool = False, then: Callable[["Reader"], None]) -> None:
         """Send without waiting. If the socket blocks, the reader is parked and `then(self)` called when it is free."""
@@ -48,14 +49,34 @@ class Reader:
             blocked = sending.send(None)
         except StopIteration:
             return
+        except OSError:
+            self.close()
+            return
         self.parked = True
         self.task = asyncio.get_running_loop().create_task(self._unpark(_Rest(sending, blocked), then))
 
     async def _unpark(self, rest: "_Rest", then: Callable[["Reader"], None]) -> None:
-        await rest
+        try:
+            await rest
+        except OSError:
+            self.close()
+            return
         self.parked = False
         self.stalled_ticks = 0
-        then(self)
+        if self._farewell is not None and not self.closed:
+            self.push(self._farewell, last=True, then=then)
+        else:
+            then(self)
+
+    def finish(self, block: bytes) -> None:
+        """End the stream with this block (which brings its own preamble), as soon as the socket takes it."""
+        if self.closed:
+            return
+        self.preamble = b""
+        if self.parked:
+            self._farewell = block
+        else:
+            self.push(block, last=True, then=_nothing_more)
 
     async def write(self, body: bytes, *, last: bool = False) -> None:
         """Send and wait until the socket took it (catch-up)."""
@@ -64,7 +85,10 @@ class Reader:
             body, self.preamble = self.preamble + body, b""
         if last:
             self.closed = True
-        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+        try:
+            await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+        except OSError:
+            self.close()
 
     def abort(self) -> None:
         """Give up on a socket that takes nothing: closing it politely would wait for it for ever."""
@@ -79,6 +103,10 @@ class Reader:
         if self.task is not None:
             self.task.cancel()
             self.task = None
+
+
+def _nothing_more(_: Reader) -> None:
+    """What follows a send that was the last."""
 
 
 class _Rest:

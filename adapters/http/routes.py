@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...domain.errors import Draining, NotFound, ReattachError, RecordDamaged
@@ -92,6 +92,27 @@ def routes(door: Door, operations: Iterable[Operation]) -> list[Route]:
     """One route a path, in the order of the table: it is matched from the top."""
     by_path = groupby(operations, key=lambda operation: operation.path)
     return [Route(path, Path(door, list(of_path))) for path, of_path in by_path]
+
+
+class Table(Router):
+    """Starlette's router without what nothing here uses (middleware, redirects, methods): a stream holds every frame
+    of its way in for as long as it lasts."""
+
+    def __init__(self, paths: Sequence[Route]) -> None:
+        super().__init__(paths, redirect_slashes=False, default=unknown_path)
+        self._paths = [(route.path_regex, route.app) for route in paths]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        for pattern, app in self._paths:
+            found = pattern.match(scope["path"])
+            if found:
+                scope["path_params"] = found.groupdict()
+                await app(scope, receive, send)
+                return
+        await unknown_path(scope, receive, send)
 
 
 async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:

@@ -26,6 +26,8 @@ from .walk import Walk
 
 Headers = list[tuple[bytes, bytes]]
 
+_NO_CONTENT: Final = [(b"cache-control", b"no-store")]
+
 _log: Final = logging.getLogger("reattach.stream")
 
 
@@ -72,15 +74,14 @@ class Streams:
         try:
             check_config(feed.view.run.request_config, wish)
             place = await self._place(feed, wish)
+            await _start(connection, 204 if place.done else 200, _NO_CONTENT if place.done else sse.HEADERS)
         except BaseException:
             self._broadcaster.release(feed)
             raise
         if place.done:
             self._broadcaster.release(feed)
-            await _start(connection, 204, [(b"cache-control", b"no-store")])
             await connection.send({"type": "http.response.body", "body": b""})
             return
-        await _start(connection, 200, sse.HEADERS)
         reader = Reader(connection.send, sse.retry(self._broadcaster.times.retry_ms))
         await self._run_reader(connection.receive, Walk(self._broadcaster, reader, feed, wish.follow), place, wish)
 
@@ -102,8 +103,11 @@ class Streams:
         """The answer has begun: from here on, trouble is a reconnect."""
         try:
             return await walk.begin(place, wish)
-        except ReattachError:
-            _log.exception("a stream could not begin")
+        except ReattachError as error:
+            if isinstance(error, StoreUnavailable):
+                _log.info("a stream could not begin: %s", error)
+            else:
+                _log.exception("a stream could not begin")
             self._broadcaster.reconnect(walk.reader, "unavailable")
             return True
 
@@ -148,25 +152,37 @@ class SessionEvents(Streams):
 
     async def _serve_session(self, connection: Connection, session_id: str, wish: Wish) -> None:
         session = await self._application.session(connection.tenant, session_id)
-        feed, place = await self._session_place(session, wish)
-        await _start(connection, 200, sse.HEADERS)
+        feed = await self._session_feed(session, wish)
+        try:
+            place = await self._session_place(feed, wish)
+            await _start(connection, 200, sse.HEADERS)
+        except BaseException:
+            if feed is not None:
+                self._broadcaster.release(feed)
+            raise
         reader = Reader(connection.send, sse.retry(self._broadcaster.times.retry_ms))
         walk = Walk(self._broadcaster, reader, feed, wish.follow, session.session_id)
         await self._run_reader(connection.receive, walk, place, wish)
 
-    async def _session_place(self, session: Session, wish: Wish) -> tuple[Feed | None, Place]:
+    async def _session_feed(self, session: Session, wish: Wish) -> Feed | None:
+        """The run to begin with: the cursor's if it is one of this session, for a snapshot the latest, else the first."""
         session_id, cursor = session.session_id, wish.cursor
         if cursor is not None:
             view = await self._store.run_view(cursor.run_id)
             feed = await self._broadcaster.watch(cursor.run_id) if view and view.run.session_id == session_id else None
-            if feed is not None:
-                place = await place_in(self._broadcaster, feed, wish)
-                return feed, Place(place.seq, place.reset)
-            return await self._latest(session), Place(0, "foreign")
+            return feed or await self._latest(session)
         if wish.snapshot:
-            return await self._latest(session), Place(0)
+            return await self._latest(session)
         first = await self._store.next_run(session_id, 0, 0)
-        return await self._broadcaster.watch(first) if first else None, Place(0)
+        return await self._broadcaster.watch(first) if first else None
+
+    async def _session_place(self, feed: Feed | None, wish: Wish) -> Place:
+        if wish.cursor is None:
+            return Place(0)
+        if feed is None or feed.view.run.run_id != wish.cursor.run_id:
+            return Place(0, "foreign")
+        place = await place_in(self._broadcaster, feed, wish)
+        return Place(place.seq, place.reset)
 
     async def _latest(self, session: Session) -> Feed | None:
         run_id = await self._store.next_run(session.session_id, session.turns - 1, 2**31)

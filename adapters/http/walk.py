@@ -95,6 +95,8 @@ class Walk:
         """Send one page from the store; True once the window takes over."""
         reader = self.reader
         records = await self._store.read(feed.view.run.run_id, reader.seq, limit)
+        if reader.closed:
+            return True
         pieces: list[bytes] = []
         seq = reader.seq
         for record in records:
@@ -136,9 +138,15 @@ class Walk:
 
     async def _move_on(self) -> None:
         """Go to the session's next run, or wait until there is one."""
-        session_id, run = self._session_id, self._feed.view.run if self._feed else None
-        if session_id is None:
+        if self._session_id is None:
             return
+        try:
+            await self._to_next(self._session_id)
+        except StoreUnavailable:
+            self._broadcaster.reconnect(self.reader, "unavailable")
+
+    async def _to_next(self, session_id: SessionId) -> None:
+        run = self._feed.view.run if self._feed else None
         after = (run.turn, run.attempt) if run else (0, 0)
         run_id = await self._store.next_run(session_id, *after)
         feed = await self._broadcaster.watch(run_id) if run_id is not None else None

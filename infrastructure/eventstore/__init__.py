@@ -44,5 +44,5 @@ def open_store(
         wakeups=lambda changed: Wakeups(
             lambda: connect_reader(path), committer.foreign_commits, changed, poll_interval_s
         ),
-        library=library,
+        release=library.close,
     )

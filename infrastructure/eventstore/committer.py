@@ -1,10 +1,14 @@
-"""Group commit on a thread of its own: whatever was asked for while the disk was busy goes into the next commit."""
+"""Group commit: whatever was asked for while the disk was busy goes into the next commit.
+
+`Committer` collects, groups and tells; `ThreadCommitter` writes on a thread of its own, a simulator in line.
+"""
 
 import asyncio
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from ...domain.errors import StoreUnavailable
 from ...domain.ports import Committed
@@ -20,60 +24,32 @@ Tell = Callable[[Sequence[Committed]], None]
 """Takes the news of one group, on the event loop."""
 
 
-class Committer(Protocol):
-    """Runs works in groups. The simulator brings one that runs in line."""
+class Entry(NamedTuple):
+    """What was asked for, and who waits for it."""
 
-    async def start(self, tell: Tell) -> None:
-        """Begin; `tell` gets the news of every commit, before its authors get their results."""
-        ...
-
-    def submit(self, work: Work) -> asyncio.Future[Any]:
-        """Queue a work. The future gets its value once it is durable, or the error."""
-        ...
-
-    failing: bool
-    """Whether the last group could not be written (a full disk, a lock that is held for ever)."""
-
-    @property
-    def waiting(self) -> int:
-        """Works that are not durable yet."""
-        ...
-
-    def foreign_commits(self) -> asyncio.Future[bool]:
-        """Whether anybody else has committed since this was last asked."""
-        ...
-
-    async def close(self) -> None:
-        """Finish what is queued, then stop."""
-        ...
-
-
-class _Entry(NamedTuple):
     work: Work | None  # None: the question for foreign commits
     future: asyncio.Future[Any]
 
 
-class ThreadCommitter:
-    """One thread, one connection. The event loop never waits for it; it calls the loop once a group."""
+class Committer(ABC):
+    """Runs works in groups. Says what goes together and who is told what; where it is written, a subclass says."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
-        self._arrived: list[_Entry] = []
+    def __init__(self) -> None:
+        self._arrived: list[Entry] = []
         self._waiting = 0
-        self.failing = False
         self._open = False
-        self._thread: threading.Thread | None = None
+        self.failing = False
+        """Whether the last group could not be written (a full disk, a lock that is held for ever)."""
 
     async def start(self, tell: Tell) -> None:
-        """Open the connection and begin. Raises StoreUnavailable."""
+        """Begin; `tell` gets the news of every commit, before its authors get their results."""
         self._loop = asyncio.get_running_loop()
         self._tell = tell
-        self._ended = self._loop.create_future()
-        self._writer.open()
-        self._thread = threading.Thread(target=self._run, name="reattach-committer", daemon=True)
-        self._thread.start()
         self._open = True
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what is queued, then stop."""
 
     @property
     def waiting(self) -> int:
@@ -98,72 +74,38 @@ class ThreadCommitter:
         if not self._arrived:
             # What is asked for in one turn of the loop is handed over at once, and so lands in one group.
             self._loop.call_soon(self._hand_over)
-        self._arrived.append(_Entry(work, future))
+        self._arrived.append(Entry(work, future))
         return future
 
     def _hand_over(self) -> None:
         if self._arrived:
-            self._queue.put(self._arrived)
-            self._arrived = []
+            entries, self._arrived = self._arrived, []
+            self._queue_up(entries)
 
-    async def close(self) -> None:
-        """Finish what is queued, then stop."""
-        if self._thread is None or not self._open:
-            return
-        self._open = False
-        self._hand_over()
-        self._queue.put(None)
-        await self._ended
-        self._thread.join()
+    # What a subclass brings: a queue, from which it takes groups of up to GROUP_MAX, and what writes.
 
-    # On the thread.
+    @abstractmethod
+    def _queue_up(self, entries: list[Entry]) -> None:
+        """Take these for writing, after those that came before. Called on the loop; each is delivered in the end."""
 
-    def _run(self) -> None:
-        open_for_more = True
-        while open_for_more:
-            entries, open_for_more = self._take()
-            for begin in range(0, len(entries), GROUP_MAX):
-                group = entries[begin : begin + GROUP_MAX]
-                self._call_loop(self._deliver, group, self._written(group))
-        self._writer.close()
-        self._call_loop(self._finish)
+    @abstractmethod
+    def _write(self, group: list[Work]) -> Written:
+        """Write the group, as `Writer.write`."""
 
-    def _take(self) -> tuple[list[_Entry], bool]:
-        entries: list[_Entry] = []
-        arrived = self._queue.get()
-        while arrived is not None:
-            entries += arrived
-            try:
-                arrived = self._queue.get_nowait()
-            except queue.Empty:
-                return entries, True
-        return entries, False
+    @abstractmethod
+    def _foreign(self) -> Result:
+        """The answer to `foreign_commits`."""
 
-    def _written(self, group: Sequence[_Entry]) -> Written:
+    def _written(self, group: Sequence[Entry]) -> Written:
+        """Write the works of a group and answer its questions: a result for each entry, and the news."""
         works = [entry.work for entry in group if entry.work is not None]
-        try:
-            written = self._writer.write(works) if works else Written([])
-        except Exception as error:  # noqa: BLE001  - the thread must outlive a bug; its authors are told
-            written = unavailable(works, f"The writer failed: {error!r}.")
+        written = self._write(works) if works else Written([])
         results = iter(written.results)
         asked = [next(results) if entry.work is not None else self._foreign() for entry in group]
         return Written(asked, written.news)
 
-    def _foreign(self) -> Result:
-        try:
-            return Result(self._writer.foreign_commits())
-        except Exception as error:  # noqa: BLE001  - as above
-            return Result(error=error)
-
-    def _call_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop was closed before the store: nobody is left to be told
-            self._open = False
-
-    # On the loop again.
-
-    def _deliver(self, group: Sequence[_Entry], written: Written) -> None:
+    def _deliver(self, group: Sequence[Entry], written: Written) -> None:
+        """Tell everybody what became of it. Called on the loop, group after group."""
         self._waiting -= len(group)
         writes = [r.error for e, r in zip(group, written.results, strict=True) if e.work is not None]
         if writes:
@@ -178,6 +120,78 @@ class ThreadCommitter:
             else:
                 entry.future.set_exception(result.error)
 
+
+class ThreadCommitter(Committer):
+    """One thread, one connection. The event loop never waits for it; it calls the loop once a group."""
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self._writer = writer
+        self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def start(self, tell: Tell) -> None:
+        """Open the connection and begin. Raises StoreUnavailable."""
+        self._writer.open()
+        self._ended = asyncio.get_running_loop().create_future()
+        self._thread = threading.Thread(target=self._run, name="reattach-committer", daemon=True)
+        self._thread.start()
+        await super().start(tell)
+
+    async def close(self) -> None:
+        """Finish what is queued, then stop."""
+        if self._thread is None or not self._open:
+            return
+        self._open = False
+        self._hand_over()
+        self._queue.put(None)
+        await self._ended
+        self._thread.join()
+
+    def _queue_up(self, entries: list[Entry]) -> None:
+        self._queue.put(entries)
+
     def _finish(self) -> None:
         if not self._ended.done():
             self._ended.set_result(None)
+
+    # On the thread.
+
+    def _run(self) -> None:
+        open_for_more = True
+        while open_for_more:
+            entries, open_for_more = self._take()
+            for begin in range(0, len(entries), GROUP_MAX):
+                group = entries[begin : begin + GROUP_MAX]
+                self._call_loop(self._deliver, group, self._written(group))
+        self._writer.close()
+        self._call_loop(self._finish)
+
+    def _take(self) -> tuple[list[Entry], bool]:
+        entries: list[Entry] = []
+        arrived = self._queue.get()
+        while arrived is not None:
+            entries += arrived
+            try:
+                arrived = self._queue.get_nowait()
+            except queue.Empty:
+                return entries, True
+        return entries, False
+
+    def _write(self, group: list[Work]) -> Written:
+        try:
+            return self._writer.write(group)
+        except Exception as error:  # noqa: BLE001  - the thread must outlive a bug; its authors are told
+            return unavailable(group, f"The writer failed: {error!r}.")
+
+    def _foreign(self) -> Result:
+        try:
+            return Result(self._writer.foreign_commits())
+        except Exception as error:  # noqa: BLE001  - as above
+            return Result(error=error)
+
+    def _call_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the loop was closed before the store: nobody is left to be told
+            self._open = False

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ...domain.errors import RecordDamaged
-from ...domain.identifiers import RUN_PREFIX, SESSION_PREFIX, JobId, RunId, SessionId, identifier
+from ...domain.identifiers import SESSION_PREFIX, JobId, RunId, SessionId, identifier
 from ...domain.job import Job
 from ...domain.messages import Fields, Messages
 from ...domain.ports import Damaged, Page, Record, RunView
@@ -50,7 +50,7 @@ class Reads:
         """The run as it is now."""
         with _driver_errors():
             row = self._one(sql.SELECT_VIEW, {"id": stream_id(run_id)})
-        return None if row is None else _view(row)
+        return None if row is None else _view(run_id, row)
 
     def session(self, session_id: SessionId) -> Session | None:
         """The session as it is now."""
@@ -67,7 +67,7 @@ class Reads:
             wanted["session_id"] = stream_id(wanted["session_id"])
         rows = self._page(sql.select_runs(tuple(wanted), after=after is not None), tenant, wanted, after, limit)
         last = str(run_of(rows[limit - 1][0])) if len(rows) > limit else None
-        return Page([_view(row) for row in rows[:limit]], last)
+        return Page([_view(run_of(row[0]), row) for row in rows[:limit]], last)
 
     def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
         """Sessions of a tenant, newest first."""
@@ -192,9 +192,9 @@ class Reads:
         return self._connection.execute(statement, parameters).fetchone()
 
 
-def _view(row: Any) -> RunView:
-    run, state, head, first_seq = row
-    return RunView(loaded(Run, identifier(RUN_PREFIX, uuid_in(run)), state), head, first_seq)
+def _view(run_id: RunId, row: Any) -> RunView:
+    _, state, head, first_seq = row
+    return RunView(loaded(Run, run_id, state), head, first_seq)
 
 
 @contextmanager

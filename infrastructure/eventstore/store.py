@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import JobId, RunId, SessionId
@@ -13,12 +13,41 @@ from ...domain.ports import Append, Committed, Damaged, Listener, Page, Record, 
 from ...domain.session import Session
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
-from ..wakeups import Wakeups
 from .committer import Committer
-from .library import Library
-from .reads import Reads
 
 T = TypeVar("T")
+
+
+class ReadSide(Protocol):
+    """What a store answers from: the reads of `domain.ports.Store`, in place."""
+
+    def check(self) -> int:
+        """The store's generation; raises StoreUnavailable unless the store can be read."""
+        ...
+
+    def run_view(self, run_id: RunId) -> RunView | None: ...
+    def session(self, session_id: SessionId) -> Session | None: ...
+    def job(self, job_id: JobId) -> Job | None: ...
+    def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page: ...
+    def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page: ...
+    def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]: ...
+    def epoch_at(self, run_id: RunId, seq: int) -> int | None: ...
+    def snapshot(self, run_id: RunId) -> Snapshot | None: ...
+    def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None: ...
+    def messages(
+        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
+    ) -> Sequence[tuple[tuple[int, int, int], Fields]]: ...
+
+    def close(self) -> None:
+        """No more reads."""
+        ...
+
+
+class WakeupSource(Protocol):
+    """What tells of commits by others. Started with the first listener, stopped with the last; more than once."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class SqliteStore:
@@ -28,16 +57,16 @@ class SqliteStore:
         self,
         prepare: Callable[[], None],
         committer: Committer,
-        reads: Callable[[], Reads],
-        wakeups: Callable[[Callable[[], None]], Wakeups],
-        library: Library,
+        reads: Callable[[], ReadSide],
+        wakeups: Callable[[Callable[[], None]], WakeupSource],
+        release: Callable[[], None],
     ) -> None:
         self._prepare = prepare
         self._committer = committer
         self._open_reads = reads
-        self._reads: Reads | None = None
+        self._reads: ReadSide | None = None
         self._wakeups = wakeups(self._changed)
-        self._library = library
+        self._release = release
         self._listeners: list[Listener] = []
         self._generation = 0
 
@@ -57,7 +86,7 @@ class SqliteStore:
         self._listeners.clear()
         self._wakeups.stop()
         await self._committer.close()
-        self._library.close()
+        self._release()
         if self._reads is not None:
             self._reads.close()
             self._reads = None
@@ -81,11 +110,6 @@ class SqliteStore:
     async def append(self, append: Append) -> None:
         """Append output, durable on return. The same append again is a no-op."""
         await self._committer.submit(append)
-
-    @property
-    def waiting(self) -> int:
-        """Writes that are not durable yet."""
-        return self._committer.waiting
 
     # News.
 
@@ -124,7 +148,7 @@ class SqliteStore:
         return self._generation
 
     @property
-    def _read(self) -> Reads:
+    def _read(self) -> ReadSide:
         if self._reads is None:
             raise StoreUnavailable("It is not open.")
         return self._reads

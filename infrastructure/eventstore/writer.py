@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...domain.errors import ReattachError, StoreUnavailable
-from ...domain.ports import Append, Clock, Committed
+from ...domain.ports import Append, Clock, Committed, Transaction
 from ..codec import Codec
 from ..sqlite import data_version, domain_error
 from .appends import Places, append_output
@@ -17,7 +17,7 @@ from .library import Library
 from .projections import folds_at
 from .transaction import SqliteTransaction
 
-Work = Append | Callable[[SqliteTransaction], Any]
+Work = Append | Callable[[Transaction], Any]
 """Output to append, or what to do in a transaction."""
 
 
@@ -135,7 +135,7 @@ class Writer:
         return Result()
 
     def _transact(
-        self, connection: sqlite3.Connection, work: Callable[[SqliteTransaction], Any], news: list[Committed]
+        self, connection: sqlite3.Connection, work: Callable[[Transaction], Any], news: list[Committed]
     ) -> Result:
         transaction = SqliteTransaction(connection, self._library, self._codec, self._clock.now())
         value = work(transaction)

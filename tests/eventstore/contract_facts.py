@@ -23,9 +23,9 @@ from .world import TENANT, WORKER, Listening, World
 class FactContract(StoreContract):
     async def test_an_aggregate_is_read_as_it_was_recorded(self, world: World) -> None:
         """Also inside the transaction that records it."""
+        session_id = SessionId(identifier(SESSION_PREFIX, world.ids.uuid()))
 
         def work(tx: Transaction) -> tuple[Session | None, Session]:
-            session_id = SessionId(identifier(SESSION_PREFIX, world.ids.uuid()))
             fact = SessionCreated(at=tx.now, session_id=session_id, tenant=TENANT, metadata={"a": [1, "ü", None]})
             session = tx.record(tx.record(Session(), fact), Finalized(at=tx.now))
             return tx.session(session_id), session
@@ -117,8 +117,9 @@ class FactContract(StoreContract):
         head = await world.store.transact(lambda tx: tx.head(segment.run_id))
         assert (head.seq, head.epoch, head.outline) == (8, 2, append.batch.outline.closed())
         assert other.run.epoch == 2
+        unknown = RunId(identifier(RUN_PREFIX, world.ids.uuid()))
         with pytest.raises(NotFound):
-            await world.store.transact(lambda tx: tx.head(RunId(identifier(RUN_PREFIX, world.ids.uuid()))))
+            await world.store.transact(lambda tx: tx.head(unknown))
 
     async def test_two_starts_at_once_have_one_winner(self, world: World) -> None:
         session = await world.session()

@@ -5,13 +5,13 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from tests.domain.log import RunLog
 
 from reattach.adapters.http.fanout import ASIDE_READERS, CROWD_READERS, OVERTAKEN_COMMITS, Fanout
 from reattach.adapters.http.feed import Feed
 from reattach.adapters.http.reader import Reader
 from reattach.adapters.http.sse import Encoder
 from reattach.domain.ports import RunView
-from tests.domain.log import RunLog
 
 LATE_COMMITS = 50
 """Turns of the loop in which something is committed."""
