@@ -3,14 +3,14 @@
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...domain.errors import ReattachError
 from ..client import Unreachable
 from . import deciding, running, serving
 from .exits import Exit, UsageError, exit_of
-from .options import DEFAULT_URL
+from .options import DEFAULT_URL, Commands
 from .screen import compact
 from .terminal import Terminal
 
@@ -23,12 +23,12 @@ _EPILOG = (
 )
 
 
-def execute(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str], extra: Sequence[Callable[[Commands], None]] = ()) -> int:
     """Parse, run, and say what went wrong. Raises KeyboardInterrupt and BrokenPipeError."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character the terminal lacks is no reason to stop
-    options = _parser().parse_args(arguments)
+    options = _parser(extra).parse_args(arguments)
     terminal = Terminal.standard()
     try:
         code: int = options.command(options, terminal)
@@ -46,9 +46,9 @@ def execute(arguments: Sequence[str]) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(extra: Sequence[Callable[[Commands], None]]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reattach", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (serving, running, deciding):
-        group.add(commands)
+    for declare in (serving.add, running.add, deciding.add, *extra):
+        declare(commands)
     return parser

@@ -20,10 +20,22 @@ SEND_BYTES_MAX: Final = 262_144
 class Reader:
     """`seq` is the last frame handed to the socket; `idle` becomes True again at each keepalive tick.
 
-    `preamble` goes in front of the first block. Some servers raise OSError for a client that has gone: it is closed then. `successor` is called at a terminal frame; without one the stream ends.
+    `preamble` goes in front of the first block. `successor` is called at a terminal frame; without one the stream ends.
+    Some servers raise OSError for a client that has gone: the reader is closed then.
     """
 
-    __slots__ = ("_farewell", "_send", "closed", "idle", "parked", "preamble", "seq", "stalled_ticks", "successor", "task")
+    __slots__ = (
+        "_farewell",
+        "_send",
+        "closed",
+        "idle",
+        "parked",
+        "preamble",
+        "seq",
+        "stalled_ticks",
+        "successor",
+        "task",
+    )
 
     def __init__(self, send: Send, preamble: bytes, successor: Callable[["Reader"], None] | None = None) -> None:
         self._send = send

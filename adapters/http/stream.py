@@ -1,13 +1,13 @@
 """The event streams: plain ASGI endpoints that place a reader in a log and hand it to the broadcaster.
 
 Follow `RunEvents.__call__`: who is it, which run, which cursor, what to send first, then wait for the end. Resume is
-the same GET with a cursor; there is no second read path.
+the same GET with a cursor; there is no second read path. What begins a stream has returned before the wait begins:
+a waiting reader costs what it holds, and most readers wait.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -24,21 +24,11 @@ from .place import Place, Wish, check_config, place_in
 from .reader import Reader
 from .walk import Walk
 
-Headers = list[tuple[bytes, bytes]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 _NO_CONTENT: Final = [(b"cache-control", b"no-store")]
 
 _log: Final = logging.getLogger("reattach.stream")
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One request: whose it is, and the two ends of its ASGI exchange. `headers` are added to the answer's."""
-
-    tenant: str
-    receive: Receive
-    send: Send
-    headers: Headers
 
 
 class Streams:
@@ -50,66 +40,62 @@ class Streams:
         self._store = application.store
 
     async def stream(self, scope: Scope, receive: Receive, send: Send, run: Run, *extra: tuple[bytes, bytes]) -> None:
-        """Stream a run that was just created by this request, as its events URL would."""
-        wish = Wish.of(scope)
-        connection = Connection(run.tenant, receive, send, list(extra))
-        await self._guarded(connection, lambda: self._serve_run(connection, run.run_id, wish))
+        """Stream a run that was just created by this request, as its events URL would; `extra` are headers."""
+        begin = partial(self._begin_run, run.tenant, run.run_id, Wish.of(scope), send, extra)
+        await self._serve(receive, send, begin)
 
-    async def _guarded(self, connection: Connection, serve: Callable[[], Awaitable[None]]) -> None:
+    async def _serve(self, receive: Receive, send: Send, begin: Callable[[], Awaitable[Walk | None]]) -> None:
         """Trouble that passes is never a 4xx or 5xx here: a browser would give up for good."""
         if self._broadcaster.draining:
-            await self._later(connection.send, "draining")
+            await self._later(send, "draining")
             return
         try:
-            await serve()
+            walk = await begin()
         except StoreUnavailable:
-            await self._later(connection.send, "unavailable")
+            await self._later(send, "unavailable")
+            return
+        del begin  # an idle reader keeps nothing of its request but its walk
+        if walk is not None:
+            await walk.until_left(receive)
 
     async def _later(self, send: Send, reason: str) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
+        await _start(send, 200, sse.HEADERS)
         await send({"type": "http.response.body", "body": self._broadcaster.reconnect_block(reason)})
 
-    async def _serve_run(self, connection: Connection, run_id: str, wish: Wish) -> None:
-        feed = await self._open(connection.tenant, run_id)
+    async def _begin_run(self, tenant: str, run_id: str, wish: Wish, send: Send, extra: Headers = ()) -> Walk | None:
+        feed = await self._open(tenant, run_id)
         try:
             check_config(feed.view.run.request_config, wish)
             place = await self._place(feed, wish)
-            await _start(connection, 204 if place.done else 200, _NO_CONTENT if place.done else sse.HEADERS)
+            await _start(send, 204 if place.done else 200, [*(_NO_CONTENT if place.done else sse.HEADERS), *extra])
         except BaseException:
             self._broadcaster.release(feed)
             raise
         if place.done:
             self._broadcaster.release(feed)
-            await connection.send({"type": "http.response.body", "body": b""})
-            return
-        reader = Reader(connection.send, sse.retry(self._broadcaster.times.retry_ms))
-        await self._run_reader(connection.receive, Walk(self._broadcaster, reader, feed, wish.follow), place, wish)
+            await send({"type": "http.response.body", "body": b""})
+            return None
+        walk = Walk(self._broadcaster, self._reader(send), feed, wish.follow)
+        await self._begin(walk, place, wish)
+        return walk
 
-    async def _run_reader(self, receive: Receive, walk: Walk, place: Place, wish: Wish) -> None:
-        self._broadcaster.enter(walk.reader)
-        catching_up: asyncio.Task[None] | None = None
-        try:
-            live = await self._begun(walk, place, wish)
-            if not live:
-                catching_up = asyncio.get_running_loop().create_task(walk.catch_up())
-            while (await receive())["type"] != "http.disconnect":
-                pass
-        finally:
-            if catching_up is not None:
-                catching_up.cancel()
-            walk.stop()
+    def _reader(self, send: Send) -> Reader:
+        return Reader(send, sse.retry(self._broadcaster.times.retry_ms))
 
-    async def _begun(self, walk: Walk, place: Place, wish: Wish) -> bool:
+    async def _begin(self, walk: Walk, place: Place, wish: Wish) -> None:
         """The answer has begun: from here on, trouble is a reconnect."""
+        self._broadcaster.enter(walk.reader)
         try:
-            return await walk.begin(place, wish)
+            await walk.begin(place, wish)
         except ReattachError as error:
             if isinstance(error, StoreUnavailable):
                 _log.info("a stream could not begin: %s", error)
             else:
                 _log.exception("a stream could not begin")
             self._broadcaster.reconnect(walk.reader, "unavailable")
-            return True
+        except BaseException:
+            walk.stop()
+            raise
 
     async def _open(self, tenant: str, run_id: str) -> Feed:
         feed = await self._broadcaster.watch(RunId(run_id)) if is_identifier(RUN_PREFIX, run_id) else None
@@ -131,10 +117,8 @@ class RunEvents(Streams):
     """GET /v1/runs/{run_id}/events"""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wish = Wish.of(scope)
         run_id: str = scope["path_params"]["run_id"]
-        connection = Connection(scope["tenant"], receive, send, [])
-        await self._guarded(connection, lambda: self._serve_run(connection, run_id, wish))
+        await self._serve(receive, send, partial(self._begin_run, scope["tenant"], run_id, Wish.of(scope), send))
 
 
 class SessionEvents(Streams):
@@ -147,25 +131,24 @@ class SessionEvents(Streams):
         if wish.config is not None:
             raise Malformed("?config is a run's; a session's runs each have their own.", field="config")
         session_id: str = scope["path_params"]["session_id"]
-        connection = Connection(scope["tenant"], receive, send, [])
-        await self._guarded(connection, lambda: self._serve_session(connection, session_id, wish))
+        await self._serve(receive, send, partial(self._begin_session, scope["tenant"], session_id, wish, send))
 
-    async def _serve_session(self, connection: Connection, session_id: str, wish: Wish) -> None:
-        session = await self._application.session(connection.tenant, session_id)
+    async def _begin_session(self, tenant: str, session_id: str, wish: Wish, send: Send) -> Walk:
+        session = await self._application.session(tenant, session_id)
         feed = await self._session_feed(session, wish)
         try:
             place = await self._session_place(feed, wish)
-            await _start(connection, 200, sse.HEADERS)
+            await _start(send, 200, sse.HEADERS)
         except BaseException:
             if feed is not None:
                 self._broadcaster.release(feed)
             raise
-        reader = Reader(connection.send, sse.retry(self._broadcaster.times.retry_ms))
-        walk = Walk(self._broadcaster, reader, feed, wish.follow, session.session_id)
-        await self._run_reader(connection.receive, walk, place, wish)
+        walk = Walk(self._broadcaster, self._reader(send), feed, wish.follow, session.session_id)
+        await self._begin(walk, place, wish)
+        return walk
 
     async def _session_feed(self, session: Session, wish: Wish) -> Feed | None:
-        """The run to begin with: the cursor's if it is one of this session, for a snapshot the latest, else the first."""
+        """The run to begin with: the cursor's if it is of this session, for a snapshot the latest, else the first."""
         session_id, cursor = session.session_id, wish.cursor
         if cursor is not None:
             view = await self._store.run_view(cursor.run_id)
@@ -189,5 +172,5 @@ class SessionEvents(Streams):
         return await self._broadcaster.watch(run_id) if run_id else None
 
 
-async def _start(connection: Connection, status: int, headers: Headers) -> None:
-    await connection.send({"type": "http.response.start", "status": status, "headers": [*headers, *connection.headers]})
+async def _start(send: Send, status: int, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})

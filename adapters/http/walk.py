@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from starlette.types import Receive
+
 from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import SessionId
 from ...domain.ports import Record
@@ -21,7 +23,12 @@ PAGE_FRAMES: Final = 1024
 
 
 class Walk:
-    """One reader's way through its log: what comes first, catch-up by pages, then live; in a session, run by run."""
+    """One reader's way through its log: what comes first, catch-up by pages, then live; in a session, run by run.
+
+    It holds the feed from the beginning, and lets go of it in `stop`.
+    """
+
+    __slots__ = ("_broadcaster", "_feed", "_follow", "_forget", "_moving", "_session_id", "_store", "reader")
 
     def __init__(
         self,
@@ -38,28 +45,37 @@ class Walk:
         self._follow = follow
         self._session_id = session_id
         self._moving: asyncio.Task[None] | None = None
-        self._forget: Callable[[], None] = lambda: None
+        self._forget: Callable[[], None] = _nothing
         if session_id is not None:
             reader.successor = self._ended
 
-    async def begin(self, place: Place, wish: Wish) -> bool:
-        """Send what comes first and a first page; True if the reader is live (or done) by then."""
+    async def begin(self, place: Place, wish: Wish) -> None:
+        """Send what comes first and a first page. What is left is read on while the client is waited for."""
         reader, feed = self.reader, self._feed
         if place.reset is not None:
             cursor = str(wish.cursor) if wish.cursor is not None else str(wish.seq)
             await reader.write(sse.event("stream.reset", {"reason": place.reset, "cursor": cursor}))
         if feed is None:
             self._next_turn()
-            return True
+            return
         reader.seq = place.seq
         if place.reset is not None or wish.snapshot:
             await self._snapshot(feed)
         caught_up = reader.seq + 1 >= feed.start or await self._page(feed, FIRST_PAGE_FRAMES)
         if caught_up and self._follow:
             self._go_live(feed)
-        return caught_up and self._follow
+        else:
+            self._moving = asyncio.get_running_loop().create_task(self._catch_up())
 
-    async def catch_up(self) -> None:
+    async def until_left(self, receive: Receive) -> None:
+        """Wait until the client has left or has been sent everything, then let go of all."""
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self.stop()
+
+    async def _catch_up(self) -> None:
         """Read on from the store, page by page, until the window is reached."""
         feed = self._feed
         try:
@@ -95,8 +111,6 @@ class Walk:
         """Send one page from the store; True once the window takes over."""
         reader = self.reader
         records = await self._store.read(feed.view.run.run_id, reader.seq, limit)
-        if reader.closed:
-            return True
         pieces: list[bytes] = []
         seq = reader.seq
         for record in records:
@@ -109,7 +123,7 @@ class Walk:
         last = feed.terminal and seq == feed.head and reader.successor is None
         body = b"".join(pieces)
         reader.seq = seq
-        if body or last:
+        if (body or last) and not reader.closed:  # it may have been told goodbye while the store was asked
             await reader.write(body, last=last)
         return reader.closed or not records or seq + 1 >= feed.start
 
@@ -155,8 +169,12 @@ class Walk:
                 self._broadcaster.release(self._feed)
             self._feed = feed
             self.reader.seq = 0
-            await self.catch_up()
+            await self._catch_up()
         elif self._follow:
             self._forget = self._broadcaster.await_turn(session_id, self._next_turn)
         else:
             self.reader.push(b"", last=True, then=lambda _: None)
+
+
+def _nothing() -> None:
+    """What is to be forgotten while nothing is waited for."""

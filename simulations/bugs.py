@@ -1,0 +1,35 @@
+"""What production itself calls a bug, in its log, is a broken promise."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .loop import SimLoop
+from .violation import Violation
+
+
+@contextmanager
+def bugs_end(loop: SimLoop) -> Iterator[None]:
+    """Inside, an error that the service logs ends the world with the violation `bug-logged`."""
+    handler, logger = _Bugs(loop), logging.getLogger("reattach")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _Bugs(logging.Handler):
+    def __init__(self, loop: SimLoop) -> None:
+        super().__init__(logging.ERROR)
+        self._loop = loop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        what = f" ({type(error).__name__}: {error})" if error is not None else ""
+        self._loop.abort(Violation("bug-logged", f"{record.getMessage()}{what}"))

@@ -1,0 +1,82 @@
+"""A node: one process of the real service, put together by the production composition over a simulated store."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from ..adapters.composition import Service, compose
+from ..domain.agent import Agent
+from ..domain.ports import Clock, Ids, Store
+from ..infrastructure.settings import load_settings
+from .network import Network
+from .process import Process
+from .violation import Violation
+
+SETTINGS: Final = load_settings(
+    {},
+    {
+        "lease_s": 3.0,
+        "renew_s": 1.0,
+        "sweep_s": 1.0,
+        "drain_grace_s": 1.0,
+        "approval_timeout_s": 6.0,
+        "keepalive_s": 2.0,
+        "retry_s": 0.5,
+        "concurrency": 8,
+    },
+)
+"""The service's own settings, with times that let many lives fit into half a minute."""
+
+STREAMS_CLOSE_S: Final = 0.2
+"""Seconds the last streams get to close after they were told to."""
+
+TASKS_AT_REST: Final = 6
+"""Tasks of a node that has nothing to do: its main, keepalives, claim and renew, the poll for wake-ups, one spare."""
+
+
+class Node:
+    """What a process of the service does from its start to its end. `serves`: whether it takes requests."""
+
+    def __init__(
+        self,
+        network: Network,
+        open_store: Callable[[Process], Awaitable[Store]],
+        agents: Mapping[str, Agent],
+        clock_and_ids: Callable[[Process], tuple[Clock, Ids]],
+        *,
+        serves: bool,
+    ) -> None:
+        self._network = network
+        self._open_store = open_store
+        self._agents = agents
+        self._clock_and_ids = clock_and_ids
+        self._serves = serves
+        self.service: Service | None = None
+
+    async def main(self, process: Process) -> None:
+        """Serve until SIGTERM, then drain. A kill just stops it anywhere."""
+        clock, ids = self._clock_and_ids(process)
+        store = await self._open_store(process)
+        self.service = service = compose(store, SETTINGS, clock, ids, agents=self._agents, name=process.label)
+        service.start()
+        if self._serves:
+            self._network.serve(process, service.app)
+        await process.stopping.wait()
+        await service.drain(SETTINGS.drain_grace_s)
+        self._network.withdraw(process)
+        await asyncio.sleep(STREAMS_CLOSE_S)
+        service.stop()
+        self.service = None
+
+    def check_at_rest(self, label: str, waiting: Sequence[str]) -> None:
+        """Raise a Violation if anything is left of what has ended."""
+        if self.service is None:
+            raise Violation("node-down", f"{label} does not run although all is well.")
+        feeds, readers, sessions = self.service.broadcaster.held
+        busy = self.service.worker.busy if self.service.worker is not None else 0
+        if feeds or readers or sessions or busy:
+            detail = f"{label} holds {feeds} feeds, {readers} readers, {sessions} sessions and {busy} runs at rest."
+            raise Violation("leak", detail)
+        tasks = [task for task in waiting if task.startswith(label)]
+        if len(tasks) > TASKS_AT_REST:
+            raise Violation("leak", f"{label} has {len(tasks)} tasks at rest: {'; '.join(tasks)}")

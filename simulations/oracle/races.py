@@ -1,0 +1,46 @@
+"""Races between people, and with the system: was every answer right in some order of what happened?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from ...domain.identifiers import RunId
+from ..process import EPOCH
+from . import Oracle
+from .histories import FirstDecisionWins, FirstEndWins, Operation, Said, require_linearizable
+from .log import RunLog
+from .state import FINAL
+
+Decisions = Mapping[tuple[RunId, str], Sequence[Operation]]
+Endings = Mapping[RunId, Sequence[Operation]]
+
+_SYSTEM: Final = b'"by":"reattach"'
+
+
+def check_races(decisions: Decisions, endings: Endings, oracle: Oracle) -> None:
+    """Raise decision-not-linearizable or ending-not-linearizable. What the system did is taken from the log."""
+    decided: dict[str, list[Operation]] = {}
+    for (run_id, approval_id), history in decisions.items():
+        run = oracle.log.run(run_id)
+        decided[f"{run_id} {approval_id}"] = [*history, *(_by_system(run, approval_id) if run else ())]
+    require_linearizable("decision-not-linearizable", FirstDecisionWins(), decided)
+    ended = {str(run_id): [*history, *_by_worker(oracle, run_id)] for run_id, history in endings.items()}
+    require_linearizable("ending-not-linearizable", FirstEndWins(), ended)
+
+
+def _by_system(run: RunLog, approval_id: str) -> Iterator[Operation]:
+    name = f'"{approval_id}"'.encode()
+    for line, at in zip(run.lines, run.times, strict=True):
+        if line.startswith(b'{"type":"approval.decided"') and name in line and _SYSTEM in line:
+            yield Operation("reattach", Said("deny"), "success", _seconds(at), _seconds(at))
+
+
+def _by_worker(oracle: Oracle, run_id: RunId) -> Iterator[Operation]:
+    seq, status = oracle.log.terminal(run_id), oracle.safety.runs[run_id].now.status
+    at = oracle.log.committed_at(run_id, seq) if seq is not None else None
+    if at is not None and status in FINAL and status != "cancelled":
+        yield Operation("worker", status, status, _seconds(at), _seconds(at))
+
+
+def _seconds(at: datetime) -> float:
+    return (at - EPOCH).total_seconds()

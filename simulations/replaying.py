@@ -1,0 +1,144 @@
+"""`reattach simulate run`, `replay`, `shrink` and `explain`: one world, in this process."""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..adapters.cli.exits import UsageError
+from ..adapters.cli.terminal import Terminal
+from .case import Case, UnreadableCase, replay_command, run_command
+from .finding import investigate
+from .job import load_world
+from .options import budget, setting
+from .progress import StatusLine
+from .report import Report, attempt, replayer
+from .shrink import NotReproduced
+from .tape import Tape
+from .timeline import page, told
+from .verdicts import Verdict
+
+
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """One seed."""
+    chosen = setting(options)
+    command = run_command(options.seed, chosen)
+    report = attempt(load_world(), Tape(options.seed), chosen, tracing=True)
+    if options.tape:
+        _save(Path(options.tape), Case.of(report, chosen).text())
+    return _tell(report, options, terminal, command)
+
+
+def replay(options: argparse.Namespace, terminal: Terminal) -> int:
+    """A saved tape."""
+    case = _read(options.tape)
+    chosen = replace(case.setting, planted=None) if options.intact else case.setting
+    command = replay_command(Path(options.tape)) + " --intact" * options.intact
+    report = replayer(load_world(), chosen, seed=case.seed, tracing=True)(case.decisions)
+    got = report.violation.name if report.violation else None
+    if got != case.violation and not options.intact:
+        terminal.note(f"The tape was saved with {case.violation or 'no violation'}: code or simulator have changed.")
+    return _tell(report, options, terminal, command)
+
+
+def shrink(options: argparse.Namespace, terminal: Terminal) -> int:
+    """A saved tape that fails, made simple."""
+    case = _read(options.tape)
+    if case.violation is None:
+        raise UsageError(f"{options.tape} breaks no promise: there is nothing to shrink.")
+    source = Path(options.tape)
+    try:
+        with StatusLine(sys.stderr) as line:
+            finding = investigate(
+                case,
+                source.parent,
+                budget=budget(options),
+                file=Path(options.out) if options.out else source.with_suffix(".shrunk.json"),
+                progress=lambda now: line.show(f"{now.phase}: {now.decisions} decisions, {now.replays} replays"),
+            )
+    except NotReproduced as error:
+        terminal.error(f"{source} can't be shrunk: {error}. Code or simulator have changed since it was saved.")
+        return Verdict.NOT_DETERMINISTIC
+    for text in [json.dumps(finding.json())] if options.json else finding.told():
+        terminal.result(text)
+    return Verdict.CLEAN
+
+
+def explain(options: argparse.Namespace, terminal: Terminal) -> int:
+    """A saved tape, in words and as a picture."""
+    case, source = _read(options.tape), Path(options.tape)
+    report = replayer(load_world(), case.setting, seed=case.seed, tracing=True)(case.decisions)
+    recording, html = report.trace.recording(), Path(options.html) if options.html else source.with_suffix(".html")
+    _save(html, page(recording, report.decisions, replay_command(source)))
+    if options.trace:
+        report.trace.write(Path(options.trace))
+    if report.violation is None:
+        was = f", though it was saved with {case.violation}: code or simulator have changed" if case.violation else ""
+        terminal.result(f"{source} breaks no promise{was}.")
+    else:
+        terminal.result(f"{report.violation.name}: {report.violation.detail}")
+    for text in told(recording, report.decisions, options.last):
+        terminal.result(text)
+    terminal.result(f"The picture is in {html}")
+    if report.trouble:
+        terminal.result(f"THE SIMULATOR FAILED\n{report.trouble}")
+    return Verdict.TROUBLE if report.trouble else Verdict.CLEAN
+
+
+def _tell(report: Report, options: argparse.Namespace, terminal: Terminal, command: str) -> int:
+    """Say how a world ended, and write what was asked for. Of a failure, the last line is the command."""
+    if options.trace:
+        report.trace.write(Path(options.trace))
+    if options.html:
+        _save(Path(options.html), page(report.trace.recording(), report.decisions, command))
+    verdict = Verdict.TROUBLE if report.trouble else Verdict.VIOLATION if report.violation else Verdict.CLEAN
+    if options.json:
+        terminal.result(json.dumps(_json(report, verdict, command)))
+        return verdict
+    terminal.result(
+        f"{report.simulated_s:.2f} simulated seconds, {report.steps:,} steps, {report.exchanges} exchanges, "
+        f"{report.commits} commits, {len(report.marks)} marks, trace {report.trace.digest()}"
+    )
+    if report.trouble:
+        terminal.result(f"THE SIMULATOR FAILED\n{report.trouble}\n{command}")
+    elif report.violation:
+        terminal.result(f"BROKEN PROMISE {report.violation.name}\n  {report.violation.detail}\n{command}")
+    else:
+        terminal.result("no promise was broken")
+    return verdict
+
+
+def _json(report: Report, verdict: Verdict, command: str) -> dict[str, Any]:
+    found = report.violation
+    return {
+        "verdict": verdict.name.lower().replace("_", "-"),
+        "violation": found.name if found else None,
+        "detail": found.detail if found else None,
+        "trouble": report.trouble,
+        "digest": report.trace.digest(),
+        "marks": report.marks,
+        "steps": report.steps,
+        "simulated_s": report.simulated_s,
+        "exchanges": report.exchanges,
+        "commits": report.commits,
+        "replay": command,
+    }
+
+
+def _read(name: str) -> Case:
+    try:
+        return Case.read(Path(name))
+    except OSError as error:
+        raise UsageError(f"{name} can't be read: {error.strerror}.") from error
+    except UnreadableCase as error:
+        raise UsageError(str(error)) from error
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}.") from error

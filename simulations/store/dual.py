@@ -1,0 +1,178 @@
+"""Two cores in lock-step: every write and every read is done on both, and the first difference ends the run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any, TypeVar, cast
+
+from ...domain.errors import ReattachError
+from ...domain.identifiers import JobId, RunId, SessionId
+from ...domain.job import Job
+from ...domain.messages import Fields
+from ...domain.ports import Append, Damaged, Page, Record, RunView
+from ...domain.scribe import Checkpointed
+from ...domain.session import Session
+from ...domain.snapshot import Snapshot
+from ...domain.transitions import Status
+from ...infrastructure.eventstore.writer import Result, Work, Written
+from ..violation import Violation
+from .core import Core, OnCommit, Row, digest_of
+
+T = TypeVar("T")
+
+
+class Divergence(Violation):
+    """The two cores answered differently: one of them is wrong, or the specification is."""
+
+    def __init__(self, operation: str, model: object, other: object) -> None:
+        detail = f"{operation}: the model says {model!r:.2000}; the database says {other!r:.2000}"
+        super().__init__("store-divergence", detail, operation=operation)
+
+
+class DualCore:
+    """Implements `Core` by a model and a database; the database's answers are given. Works are called once on each."""
+
+    def __init__(self, model: Core, other: Core) -> None:
+        self._model = model
+        self._other = other
+        self.on_commit: OnCommit | None = None
+
+    def close(self) -> None:
+        """One of its users leaves."""
+
+    @property
+    def commits(self) -> int:
+        """Groups so far that left news."""
+        return self._model.commits
+
+    def write(self, group: Sequence[Work]) -> Written:
+        """Run the works on both. Raises Divergence."""
+        expected, actual = self._model.write(group), self._other.write(group)
+        for number, (one, two) in enumerate(zip_longest(expected.results, actual.results)):
+            if not _same_result(one, two):
+                raise Divergence(f"result {number} of {_names(group)}", one, two)
+        if expected.news != actual.news:
+            raise Divergence(f"news of {_names(group)}", expected.news, actual.news)
+        for run_id in dict.fromkeys(commit.run_id for commit in expected.news):
+            self.run_view(run_id)  # the row and the head, whoever looks next
+        if self.on_commit is not None:
+            self.on_commit(group, actual)
+        return actual
+
+    def _both(self, operation: str, read: Callable[[Core], T]) -> T:
+        expected, actual = _answer(read, self._model), _answer(read, self._other)
+        if not _same_result(expected, actual):
+            raise Divergence(operation, expected, actual)
+        if actual.error is not None:
+            raise actual.error
+        value: T = actual.value
+        return value
+
+    def check(self) -> int:
+        """The store's generation."""
+        return self._both("check", lambda core: core.check())
+
+    def run_view(self, run_id: RunId) -> RunView | None:
+        """The run as it is now."""
+        return self._both(f"run_view({run_id})", lambda core: core.run_view(run_id))
+
+    def session(self, session_id: SessionId) -> Session | None:
+        """The session as it is now."""
+        return self._both(f"session({session_id})", lambda core: core.session(session_id))
+
+    def job(self, job_id: JobId) -> Job | None:
+        """The job as it is now."""
+        return self._both(f"job({job_id})", lambda core: core.job(job_id))
+
+    def lease_until(self, run_id: RunId) -> datetime | None:
+        """Until when the run's worker holds it; None if nobody does."""
+        return self._both(f"lease_until({run_id})", lambda core: core.lease_until(run_id))
+
+    def checkpoint(self, run_id: RunId) -> Checkpointed | None:
+        """The run's latest checkpoint."""
+        return self._both(f"checkpoint({run_id})", lambda core: core.checkpoint(run_id))
+
+    def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
+        """Runs of a tenant, newest first."""
+        return self._both(f"runs({filters}, {after}, {limit})", lambda core: core.runs(tenant, filters, after, limit))
+
+    def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
+        """Sessions of a tenant, newest first."""
+        operation = f"sessions({filters}, {after}, {limit})"
+        return self._both(operation, lambda core: core.sessions(tenant, filters, after, limit))
+
+    def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:
+        """The records that hold the frames after `after_seq`, in order."""
+        operation = f"read({run_id}, {after_seq}, {limit_frames})"
+        return self._both(operation, lambda core: core.read(run_id, after_seq, limit_frames))
+
+    def epoch_at(self, run_id: RunId, seq: int) -> int | None:
+        """The epoch of the record that holds this seq, or None if there is none."""
+        return self._both(f"epoch_at({run_id}, {seq})", lambda core: core.epoch_at(run_id, seq))
+
+    def snapshot(self, run_id: RunId) -> Snapshot | None:
+        """The run's frames folded up to the last but one."""
+        return self._both(f"snapshot({run_id})", lambda core: core.snapshot(run_id))
+
+    def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
+        """The session's first run after this (turn, attempt)."""
+        operation = f"next_run({session_id}, {after_turn}, {after_attempt})"
+        return self._both(operation, lambda core: core.next_run(session_id, after_turn, after_attempt))
+
+    def messages(
+        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
+    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
+        """The newest messages before this place, oldest first."""
+        operation = f"messages({session_id}, {before}, {limit})"
+        return self._both(operation, lambda core: core.messages(session_id, before, limit))
+
+    def durable(self) -> Iterator[Row]:
+        """Everything that is kept. Raises Divergence at the first row that differs."""
+        for one, two in zip_longest(self._model.durable(), self._other.durable()):
+            if digest_of([one or ()]) != digest_of([two or ()]):
+                raise Divergence("what is kept", one, two)
+            yield two or ()
+
+    def digest(self) -> str:
+        """A digest of `durable`. Raises Divergence."""
+        return digest_of(self.durable())
+
+
+def _answer(read: Callable[[Core], object], core: Core) -> Result:
+    try:
+        return Result(read(core))
+    except ReattachError as error:
+        return Result(error=error)
+
+
+def _same_result(one: Result | None, two: Result | None) -> bool:
+    if one is None or two is None:
+        return one is two
+    if one.error is None and two.error is None:
+        same: bool = _plain(one.value) == _plain(two.value)
+        return same
+    return _said(one.error) == _said(two.error)
+
+
+def _plain(value: Any) -> Any:
+    """A form that can be compared: a snapshot is what it shows, a list of any kind is its items."""
+    if isinstance(value, Snapshot):
+        return value.seq, value.state()
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
+
+
+def _said(error: Exception | None) -> object:
+    """What programs see of an error; the words may differ."""
+    if isinstance(error, ReattachError):
+        return type(error), error.code, error.fields
+    return type(error), str(error)
+
+
+def _names(group: Sequence[Work]) -> list[str]:
+    return [_name(work) for work in group]
+
+
+def _name(work: Work) -> str:
+    if isinstance(work, Append):
+        return f"append({work.run_id}, {work.epoch}, {work.batch.first_seq})"
+    return getattr(work, "__qualname__", repr(work))

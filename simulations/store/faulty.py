@@ -1,0 +1,226 @@
+"""One process's way to the store, and what goes wrong on it: late, lost and unknown answers, stalls, wake-ups.
+
+Faults sit between the production store and the core, where a network and a database server would be. What a process
+reads is right when it is read; it may be old by the time it arrives.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeVar
+
+from ...domain.errors import StoreUnavailable
+from ...domain.identifiers import JobId, RunId, SessionId
+from ...domain.job import Job
+from ...domain.messages import Fields
+from ...domain.ports import Append, Damaged, Listener, Page, Record, RunView, Store, Transaction
+from ...domain.session import Session
+from ...domain.snapshot import Snapshot
+from ...domain.transitions import Status
+from ...infrastructure.eventstore.writer import Work
+from ..loop import SimLoop
+from ..process import Process
+from ..tape import Tape
+from ..trace import Trace
+from .core import Core
+from .inline import Fate, InlineCommitter
+from .wakeups import LATE_STEPS, Wakeups
+
+STALL_S: Final = (2.5, 4.0, 7.5)
+"""Seconds a process may stall after a reply: around and beyond its lease, where it hurts."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What may go wrong between a process and the store: probabilities, and seconds a step of lateness takes."""
+
+    write_s: float = 0.0005
+    late_s: float = 0.0
+    density: float = 0.3
+    late_reads: bool = False
+    lost_p: float = 0.0
+    unknown_p: float = 0.0
+    unread_p: float = 0.0
+    stall_p: float = 0.0
+    wake_lost_p: float = 0.0
+    wake_twice_p: float = 0.0
+    wake_late_s: float = 0.0
+
+    def end(self) -> None:
+        """From now on all is well."""
+        for name, value in asdict(Trouble()).items():
+            setattr(self, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Shore:
+    """What all ways to one store have in common."""
+
+    loop: SimLoop
+    tape: Tape
+    trace: Trace
+    trouble: Trouble
+    core: Core
+
+
+class Way:
+    """The way of one incarnation of a process to the core. `cut_until` is when a partition of it ends."""
+
+    def __init__(self, shore: Shore, process: Process) -> None:
+        self.cut_until = 0.0
+        self.trouble = shore.trouble
+        self._shore = shore
+        self._loop = shore.loop
+        self._tape = shore.tape
+        self._trace = shore.trace
+        self._process = process
+        self._name = process.name
+        self._label = process.label
+        incarnation = process.incarnation
+        self._wakeups: Wakeups | None = None
+        self.committer = InlineCommitter(
+            shore.core,
+            delay=lambda: self.trouble.write_s + self._late("write"),
+            reply_delay=self._reply_s,
+            fate=self._fate,
+            alive=lambda: incarnation.alive,
+        )
+
+    def _late(self, what: str) -> float:
+        if self.trouble.late_s <= 0:
+            return 0.0
+        return self._tape.sparse(f"store.late-{what}:{self._name}", LATE_STEPS, self.trouble.density) * (
+            self.trouble.late_s
+        )
+
+    def _reply_s(self) -> float:
+        if self._tape.chance(f"store.stall:{self._name}", self.trouble.stall_p):
+            seconds = self._tape.pick(f"store.stall-s:{self._name}", STALL_S)
+            self._trace.emit("pause", proc=self._label, s=seconds)
+            self._process.pause(seconds)
+        return self.trouble.write_s / 2 + self._late("reply")
+
+    def _fate(self, group: Sequence[Work]) -> Fate:
+        if self._loop.time() < self.cut_until:
+            return self._told("lost", group)
+        if self._tape.chance(f"store.lost:{self._name}", self.trouble.lost_p):
+            return self._told("lost", group)
+        if self._tape.chance(f"store.unknown:{self._name}", self.trouble.unknown_p):
+            return self._told("unknown", group)
+        return "commit"
+
+    def _told(self, fate: Fate, group: Sequence[Work]) -> Fate:
+        self._trace.emit(fate, proc=self._label, works=[work_name(work) for work in group])
+        return fate
+
+    async def read(self, answer: Callable[[], T]) -> T:
+        """Ask now; the answer may take its time. Raises StoreUnavailable."""
+        if self._loop.time() < self.cut_until or self._tape.chance(f"store.unread:{self._name}", self.trouble.unread_p):
+            self._trace.emit("unread", proc=self._label)
+            raise StoreUnavailable("The database can't be reached.")
+        value = answer()
+        if self.trouble.late_reads:
+            late_s = self._late("read")
+            if late_s > 0:
+                await asyncio.sleep(late_s)
+        return value
+
+    def wakeups(self, changed: Callable[[], None]) -> Wakeups:
+        """What tells this process of others' commits."""
+        self._wakeups = Wakeups(self._shore, self._process, changed)
+        return self._wakeups
+
+    def hint(self) -> None:
+        """Another process has committed."""
+        if self._wakeups is not None:
+            self._wakeups.hint()
+
+
+def work_name(work: Work) -> str:
+    """What a work is, in a word or two."""
+    if isinstance(work, Append):
+        return f"append {work.run_id}:{work.batch.first_seq}+{len(work.batch.data)}@{work.epoch}"
+    name = getattr(work, "__qualname__", type(work).__name__)
+    return name.replace("Application.", "").replace("<locals>.", "").replace(".work", "")
+
+
+class FaultyStore:
+    """A domain `Store` over the production one, whose reads take the process's way."""
+
+    def __init__(self, store: Any, way: Way) -> None:
+        self._store: Store = store
+        self._way = way
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one write transaction."""
+        return await self._store.transact(work)
+
+    async def append(self, append: Append) -> None:
+        """Append output."""
+        await self._store.append(append)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell the listener of commits."""
+        return self._store.listen(listener)
+
+    @property
+    def generation(self) -> int:
+        """The store's generation."""
+        return self._store.generation
+
+    async def run_view(self, run_id: RunId) -> RunView | None:
+        """The run as it was when asked."""
+        return await self._way.read(lambda: now(self._store.run_view(run_id)))
+
+    async def session(self, session_id: SessionId) -> Session | None:
+        """The session as it was when asked."""
+        return await self._way.read(lambda: now(self._store.session(session_id)))
+
+    async def job(self, job_id: JobId) -> Job | None:
+        """The job as it was when asked."""
+        return await self._way.read(lambda: now(self._store.job(job_id)))
+
+    async def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
+        """Runs of a tenant."""
+        return await self._way.read(lambda: now(self._store.runs(tenant, filters, after, limit)))
+
+    async def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
+        """Sessions of a tenant."""
+        return await self._way.read(lambda: now(self._store.sessions(tenant, filters, after, limit)))
+
+    async def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:
+        """Records of a log."""
+        return await self._way.read(lambda: now(self._store.read(run_id, after_seq, limit_frames)))
+
+    async def epoch_at(self, run_id: RunId, seq: int) -> int | None:
+        """The epoch at a place of a log."""
+        return await self._way.read(lambda: now(self._store.epoch_at(run_id, seq)))
+
+    async def snapshot(self, run_id: RunId) -> Snapshot | None:
+        """A run, folded."""
+        return await self._way.read(lambda: now(self._store.snapshot(run_id)))
+
+    async def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
+        """The session's next run."""
+        return await self._way.read(lambda: now(self._store.next_run(session_id, after_turn, after_attempt)))
+
+    async def messages(
+        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
+    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
+        """Messages of a session."""
+        return await self._way.read(lambda: now(self._store.messages(session_id, before, limit)))
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the store can be read."""
+        await self._way.read(lambda: now(self._store.check()))
+
+
+def now(answering: Any) -> Any:
+    """The answer of a coroutine that never waits: production reads of an embedded store are such."""
+    try:
+        answering.send(None)
+    except StopIteration as answer:
+        return answer.value
+    raise RuntimeError("a read of the embedded store waited")

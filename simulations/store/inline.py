@@ -1,0 +1,248 @@
+"""The production store without its thread and its file: writer and reads in line, on one SQLite in memory.
+
+Group commit stays what it is: `InlineCommitter` has the base of the one that runs on a thread, and does on the loop, in
+steps that take simulated time, what that one's thread does.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from contextvars import Context, copy_context
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
+
+from ...domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, identifier
+from ...domain.ports import Clock
+from ...domain.scribe import Checkpointed
+from ...infrastructure.codec import Codec, Row, stream_id, uuid_in
+from ...infrastructure.eventstore import statements as sql
+from ...infrastructure.eventstore.committer import GROUP_MAX, Committer, Entry
+from ...infrastructure.eventstore.library import Library
+from ...infrastructure.eventstore.reads import Reads
+from ...infrastructure.eventstore.recorder import Recorder
+from ...infrastructure.eventstore.writer import Result, Work, Writer, Written, unavailable
+from ...infrastructure.migrations import migrate
+from ...infrastructure.sqlite import STATEMENTS_CACHED
+from . import core as c
+
+Fate = Literal["commit", "lost", "unknown"]
+"""Of a group: written and told; not written, and its authors get an error; written, and they get one all the same."""
+
+_PREFIXES: Final = {"run": RUN_PREFIX, "job": JOB_PREFIX, "session": SESSION_PREFIX}
+
+
+class Memory(sqlite3.Connection):
+    """A database in memory that many use: `close` of one undoes what it left open, `end` is the end."""
+
+    def close(self) -> None:
+        """One of its users leaves."""
+        if self.in_transaction:
+            self.rollback()
+
+    def end(self) -> None:
+        """Nobody uses it any more."""
+        super().close()
+
+
+@lru_cache(1)
+def template() -> bytes:
+    """An empty database as the migrations make it. Made once in a process, on a real disk and not within a world."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "empty.db"
+        migrate(path)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")  # a database in memory can't be in WAL mode
+            return connection.serialize()
+
+
+def memory() -> Memory:
+    """A new empty database in memory, with the production schema."""
+    connection = sqlite3.connect(
+        ":memory:", isolation_level=None, cached_statements=STATEMENTS_CACHED, factory=Memory, check_same_thread=False
+    )
+    connection.deserialize(template())
+    connection.execute("PRAGMA synchronous=OFF")
+    return connection
+
+
+class SqliteCore(Reads):
+    """Implements `Core` by the production code. Call `end` when the world is over."""
+
+    def __init__(self, clock: Clock) -> None:
+        codec = Codec()
+        self._memory = memory()
+        self._library = Library(Recorder(lambda: self._memory), codec)
+        self._writer = Writer(lambda: self._memory, self._library, codec, clock)
+        self._commits = 0
+        self.on_commit: c.OnCommit | None = None
+        super().__init__(lambda: self._memory, codec)
+
+    def end(self) -> None:
+        """Let go of the database."""
+        self._library.close()
+        self._memory.end()
+
+    @property
+    def commits(self) -> int:
+        """Groups so far that left news."""
+        return self._commits
+
+    def write(self, group: Sequence[Work]) -> Written:
+        """Run the works in order, each whole or not at all."""
+        written = self._writer.write(group)
+        self._commits += bool(written.news)
+        if self.on_commit is not None:
+            self.on_commit(group, written)
+        return written
+
+    def lease_until(self, run_id: RunId) -> datetime | None:
+        """Until when the run's worker holds it; None if nobody does."""
+        at = {"id": stream_id(run_id)}
+        row = self._memory.execute("SELECT lease_until FROM runs WHERE run_id = :id", at).fetchone()
+        return None if row is None or row[0] is None else c.EPOCH + timedelta(microseconds=row[0])
+
+    def checkpoint(self, run_id: RunId) -> Checkpointed | None:
+        """The run's latest checkpoint."""
+        row = self._memory.execute(sql.SELECT_CHECKPOINT, {"id": stream_id(run_id)}).fetchone()
+        return None if row is None else Checkpointed(*row)
+
+    def durable(self) -> Iterator[c.Row]:
+        """Everything that is kept."""
+        yield from self._facts()
+        yield from self._records()
+        sessions = [_id(SESSION_PREFIX, row[0]) for row in self._rows("SELECT session_id FROM sessions ORDER BY 1")]
+        for kind, columns in (("session", ""), ("job", ""), ("run", ", lease_until")):
+            for stream, state, *lease in self._rows(f"SELECT {kind}_id, state{columns} FROM {kind}s ORDER BY 1"):  # noqa: S608  our own names
+                yield kind, _id(_PREFIXES[kind], stream), state, *lease
+        for stream, *row in self._rows("SELECT run_id, step, seq, state FROM checkpoints ORDER BY 1"):
+            yield "checkpoint", _id(RUN_PREFIX, stream), *row
+        for row in self._rows("SELECT tenant, key, fingerprint, payload, created_at FROM idempotency ORDER BY 1, 2"):
+            yield "answer", *row
+        for session_id in sessions:
+            for place, fields in self.messages(SessionId(session_id), None, c.ALL):
+                yield c.message_row(session_id, place, fields)
+
+    def _facts(self) -> Iterator[c.Row]:
+        feed = "SELECT stream_id, version, frames, epoch, topic, state, checksum FROM events WHERE feed_id IS NOT NULL"
+        for stream, *columns in self._rows(f"{feed} ORDER BY feed_id"):
+            row = Row._make(columns)
+            name = _id(_PREFIXES[row.topic.partition(".")[0]], stream)
+            yield "fact", name, row.version, row.topic, self._codec.lines(name, row)[0]
+
+    def _records(self) -> Iterator[c.Row]:
+        columns = "stream_id, outline, version, frames, epoch, topic, state, checksum"
+        logs = f"SELECT {columns} FROM events WHERE outline IS NOT NULL ORDER BY stream_id, version"  # noqa: S608  our own names
+        for stream, outline, *values in self._rows(logs):
+            row, name = Row._make(values), _id(RUN_PREFIX, stream)
+            yield "record", name, row.version, row.epoch, row.topic, outline, self._codec.frames(name, row)
+
+    def _rows(self, statement: str) -> list[Any]:
+        return self._memory.execute(statement).fetchall()
+
+    def digest(self) -> str:
+        """A digest of `durable`."""
+        return c.digest_of(self.durable())
+
+
+def _id(prefix: str, stream: bytes) -> str:
+    return identifier(prefix, uuid_in(stream))
+
+
+class InlineCommitter(Committer):
+    """One process's way into a core. As on the thread, one group is written at a time; meanwhile the next one gathers.
+
+    `delay` and `reply_delay` (seconds) are asked for each group: from when it could be written until it is, and from
+    there until its authors are told. `fate` says what becomes of it. Nothing is written once the process is not
+    `alive`; what is on its way while the process lives is written whatever the process does.
+    """
+
+    def __init__(
+        self,
+        core: c.Core,
+        *,
+        delay: Callable[[], float] = lambda: 0.0,
+        reply_delay: Callable[[], float] = lambda: 0.0,
+        fate: Callable[[Sequence[Work]], Fate] = lambda _: "commit",
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__()
+        self._core = core
+        self._delay, self._reply_delay, self._fate, self._alive = delay, reply_delay, fate, alive
+        self._queue: list[Entry] = []
+        self._replies: deque[tuple[Sequence[Entry], Written]] = deque()
+        self._context: Context | None = None
+        self._busy = False
+        self._own = 0
+        self._seen = core.commits
+        self._ended: asyncio.Future[None] | None = None
+        self.writing = False
+        """Whether the group that `core.on_commit` is told of is this process's own, and will be told to its authors."""
+
+    async def close(self) -> None:
+        """Finish what is queued, then stop."""
+        if not self._open:
+            return
+        self._open = False
+        self._hand_over()
+        if self._waiting:
+            self._ended = self._loop.create_future()
+            await self._ended
+
+    def _queue_up(self, entries: list[Entry]) -> None:
+        self._context = copy_context()  # that of the first author: its process's
+        self._queue += entries
+        if not self._busy:
+            self._begin_group()
+
+    def _begin_group(self) -> None:
+        self._busy = True
+        outlives = getattr(self._loop, "call_world", self._loop.call_later)
+        outlives(self._delay(), self._write_group)
+
+    def _write_group(self) -> None:
+        if not self._alive():
+            return
+        group, self._queue = self._queue[:GROUP_MAX], self._queue[GROUP_MAX:]
+        written = Written([])
+        try:
+            written = self._written(group)
+        except Exception as error:  # a checker's: it ends the world, and nobody in there shall wait for ever
+            written = Written([Result(error=error) for _ in group])
+            raise
+        finally:
+            self._replies.append((group, written))
+            self._loop.call_later(self._reply_delay(), self._reply, context=self._context)
+            self._busy = False
+            if self._queue:
+                self._begin_group()
+
+    def _reply(self) -> None:
+        """Replies come in the order of their groups, whichever of them was the faster."""
+        self._deliver(*self._replies.popleft())
+        if self._ended is not None and not self._waiting:
+            self._ended.set_result(None)
+
+    def _write(self, group: list[Work]) -> Written:
+        fate = self._fate(group)
+        if fate == "lost":
+            return unavailable(group, "The database did not do it: it did not hear of it.")
+        self.writing = fate == "commit"
+        before = self._core.commits
+        try:
+            written = self._core.write(group)
+        finally:
+            self.writing = False
+        if fate == "unknown":  # also not counted as its own: it will look again, as after a broken connection
+            return unavailable(group, "The database did not do it: it broke off before it answered.")
+        self._own += self._core.commits - before
+        return written
+
+    def _foreign(self) -> Result:
+        foreign = self._core.commits - self._own
+        changed, self._seen = foreign != self._seen, foreign
+        return Result(changed)

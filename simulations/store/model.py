@@ -1,0 +1,268 @@
+"""The specification of the store, in dicts and lists: what the databases behind the same port must be equal to.
+
+Nothing is clever here. Values are replaced, never changed; messages and snapshots are folded from the whole log; what
+a failing work did is undone step by step.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+from ...domain.errors import AppendConflict, InvalidFrames, NotFound, ReattachError, RunClosed, StaleEpoch
+from ...domain.frames import PART_END_TYPES
+from ...domain.identifiers import JobId, RunId, SessionId
+from ...domain.job import Job
+from ...domain.messages import Fields, Messages
+from ...domain.ports import Append, Clock, Committed, Page, Record, RunView
+from ...domain.run import Run
+from ...domain.scribe import Checkpointed
+from ...domain.session import Session
+from ...domain.snapshot import Snapshot
+from ...domain.transitions import Status
+from ...domain.wire import decode_fields, type_of
+from ...infrastructure.codec import OUTPUT_TOPIC
+from ...infrastructure.eventstore.projections import FOLD_FRAMES
+from ...infrastructure.eventstore.writer import Result, Work, Written
+from .core import ALL, OnCommit, Row, digest_of, message_row, microseconds
+from .transaction import LogEntry, ModelTransaction, Tables
+
+K = TypeVar("K", RunId, SessionId)
+V = TypeVar("V", Run, Session)
+
+GENERATION: Final = 1
+"""Nobody restores a model."""
+
+
+class ModelCore:
+    """Implements `Core`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tables = Tables()
+        self._commits = 0
+        self.on_commit: OnCommit | None = None
+
+    def close(self) -> None:
+        """One of its users leaves."""
+
+    @property
+    def commits(self) -> int:
+        """Groups so far that left news."""
+        return self._commits
+
+    # Writes.
+
+    def write(self, group: Sequence[Work]) -> Written:
+        """Run the works in order, each whole or not at all."""
+        written = Written([])
+        try:
+            for work in group:
+                written.results.append(self._one(work, written.news))
+        except BaseException:  # the world ends in the middle of it
+            self._tables.roll_back(0)
+            raise
+        self._tables.undo.clear()
+        self._commits += bool(written.news)
+        if self.on_commit is not None:
+            self.on_commit(group, written)
+        return written
+
+    def _one(self, work: Work, news: list[Committed]) -> Result:
+        savepoint = len(self._tables.undo)
+        try:
+            if isinstance(work, Append):
+                news += self._append(work)
+                return Result()
+            transaction = ModelTransaction(self._tables, self._clock.now())
+            value = work(transaction)
+        except Exception as error:  # noqa: BLE001  - whatever a work raises is its author's
+            self._tables.roll_back(savepoint)
+            return Result(error=error)
+        news += transaction.news
+        return Result(value)
+
+    def _append(self, append: Append) -> list[Committed]:
+        """The fence: output lands only at the log's end, under the run's epoch, while the run is running."""
+        tables, batch, run_id = self._tables, append.batch, append.run_id
+        if not batch.data:
+            raise InvalidFrames("An append carries at least one frame.", run_id=run_id)
+        run = tables.runs.get(run_id)
+        if run is None:
+            raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id)
+        log = tables.logs[run_id]
+        head_seq = log[-1].record.last_seq
+        record = Record(batch.first_seq, append.epoch, batch.data)
+        if (batch.first_seq, append.epoch, run.status) != (head_seq + 1, run.epoch, Status.RUNNING):
+            if any(entry.record == record and entry.topic == OUTPUT_TOPIC for entry in log):
+                return []  # it stands there already: its acknowledgement was lost
+            raise _refusal(append, run, head_seq)
+        tables.add(log, LogEntry(record, OUTPUT_TOPIC, batch.outline))
+        if batch.checkpoint is not None:
+            tables.put(tables.checkpoints, run_id, batch.checkpoint)
+        if _is_shown(record):
+            # All but the last frame: a snapshot stops before the head, so that a real frame always follows it.
+            tables.put(tables.shown, run_id, record.last_seq - 1)
+        return [Committed(run_id, run.session_id, record)]
+
+    # Reads.
+
+    def check(self) -> int:
+        """The store's generation."""
+        return GENERATION
+
+    def run_view(self, run_id: RunId) -> RunView | None:
+        """The run as it is now."""
+        run = self._tables.runs.get(run_id)
+        return None if run is None else self._view(run)
+
+    def session(self, session_id: SessionId) -> Session | None:
+        """The session as it is now."""
+        return self._tables.sessions.get(session_id)
+
+    def job(self, job_id: JobId) -> Job | None:
+        """The job as it is now."""
+        return self._tables.jobs.get(job_id)
+
+    def lease_until(self, run_id: RunId) -> datetime | None:
+        """Until when the run's worker holds it; None if nobody does."""
+        return self._tables.leases.get(run_id)
+
+    def checkpoint(self, run_id: RunId) -> Checkpointed | None:
+        """The run's latest checkpoint."""
+        return self._tables.checkpoints.get(run_id)
+
+    def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
+        """Runs of a tenant, newest first."""
+        runs, last = _page(self._tables.runs, tenant, filters, after, limit)
+        return Page([self._view(run) for run in runs], last)
+
+    def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
+        """Sessions of a tenant, newest first."""
+        return Page(*_page(self._tables.sessions, tenant, filters, after, limit))
+
+    def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> list[Record]:
+        """The records that hold the frames after `after_seq`: so many frames, but at least one record."""
+        log = self._tables.logs.get(run_id, [])
+        first = bisect_left(log, after_seq + 1, key=_last_seq)
+        enough = bisect_left(log, after_seq + limit_frames, lo=first, key=_last_seq)
+        return [entry.record for entry in log[first : enough + 1]]
+
+    def epoch_at(self, run_id: RunId, seq: int) -> int | None:
+        """The epoch of the record that holds this seq, or None if there is none."""
+        holder = self.read(run_id, seq - 1, 1) if seq > 0 else []
+        return holder[0].epoch if holder else None
+
+    def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
+        """The session's first run after this (turn, attempt)."""
+        later = (run for run in self._runs_of(session_id) if (run.turn, run.attempt) > (after_turn, after_attempt))
+        run = next(later, None)
+        return run.run_id if run else None
+
+    def messages(
+        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
+    ) -> list[tuple[tuple[int, int, int], Fields]]:
+        """The newest messages before this place, oldest first. A run's are as its history was last brought on."""
+        shown = [
+            ((run.turn, run.attempt, message.ordinal), message.as_json())
+            for run in self._runs_of(session_id)
+            for message in self._folded(run.run_id, self._tables.shown[run.run_id]).messages.items
+        ]
+        earlier = [message for message in shown if before is None or message[0] < before]
+        return earlier[max(0, len(earlier) - limit) :]
+
+    def snapshot(self, run_id: RunId) -> Snapshot | None:
+        """The run's frames folded up to the last but one.
+
+        Where history is ahead of that, its messages are taken, those that begin later left out: folding the last
+        frame again changes nothing.
+        """
+        if run_id not in self._tables.runs:
+            return None
+        seq = self._tables.logs[run_id][-1].record.last_seq - 1
+        snapshot = self._folded(run_id, seq)
+        history = self._folded(run_id, max(seq, self._tables.shown[run_id])).messages
+        items = [message for message in history.as_json() if message["first_seq"] <= seq]
+        return Snapshot(snapshot.run, Messages.from_json(history.prefix, items, seq), snapshot.pending_approvals)
+
+    def _folded(self, run_id: RunId, through_seq: int) -> Snapshot:
+        lines = [line for entry in self._tables.logs[run_id] for line in entry.record.data]
+        snapshot = Snapshot.empty()
+        for frame in decode_fields(lines[:through_seq]):
+            snapshot.apply(frame)
+        return snapshot
+
+    def _runs_of(self, session_id: SessionId) -> list[Run]:
+        runs = [run for run in self._tables.runs.values() if run.session_id == session_id]
+        return sorted(runs, key=lambda run: (run.turn, run.attempt))
+
+    def _view(self, run: Run) -> RunView:
+        return RunView(run, self._tables.logs[run.run_id][-1].record.last_seq)
+
+    # What is kept.
+
+    def durable(self) -> Iterator[Row]:
+        """Everything that is kept."""
+        tables = self._tables
+        for stream, version, fact in tables.facts:
+            yield "fact", stream, version, fact.topic, fact.model_dump_json()
+        for run_id, log in sorted(tables.logs.items()):
+            for entry in log:
+                record, outline = entry.record, entry.outline.model_dump_json()
+                yield "record", run_id, record.first_seq, record.epoch, entry.topic, outline, record.data
+        for session_id, session in sorted(tables.sessions.items()):
+            yield "session", session_id, session.model_dump_json()
+        for job_id, job in sorted(tables.jobs.items()):
+            yield "job", job_id, job.model_dump_json()
+        for run_id, run in sorted(tables.runs.items()):
+            yield "run", run_id, run.model_dump_json(), microseconds(tables.leases.get(run_id))
+        for run_id, kept in sorted(tables.checkpoints.items()):
+            yield "checkpoint", run_id, kept.step, kept.seq, kept.state
+        for key, given in sorted(tables.answers.items()):
+            yield "answer", *key, given.answer.fingerprint, given.answer.payload, microseconds(given.at)
+        for session_id in sorted(tables.sessions):
+            for place, fields in self.messages(session_id, None, ALL):
+                yield message_row(session_id, place, fields)
+
+    def digest(self) -> str:
+        """A digest of `durable`."""
+        return digest_of(self.durable())
+
+
+def _refusal(append: Append, run: Run, head_seq: int) -> ReattachError:
+    fields = {"run_id": run.run_id, "epoch": run.epoch, "head_seq": head_seq}
+    if append.epoch != run.epoch:
+        return StaleEpoch(f"The worker holds epoch {append.epoch}, the run is at {run.epoch}.", **fields)
+    if run.status is not Status.RUNNING:
+        return RunClosed(f"The run is {run.status}.", **fields, status=run.status)
+    return AppendConflict(f"The log ends at {head_seq}; this begins at {append.batch.first_seq}.", **fields)
+
+
+def _is_shown(output: Record) -> bool:
+    """Whether history is brought on with this output: it ends a part, or crosses a multiple of FOLD_FRAMES."""
+    if output.first_seq // FOLD_FRAMES != (output.last_seq + 1) // FOLD_FRAMES:
+        return True
+    return any(type_of(line) in PART_END_TYPES for line in output.data)
+
+
+def _page(
+    table: Mapping[K, V],
+    tenant: str,
+    filters: Mapping[str, str],
+    after: str | None,
+    limit: int,
+) -> tuple[list[V], str | None]:
+    """A tenant's items with these fields, newest first; with the id to go on after, if there are more."""
+    found = [
+        (key, item)
+        for key, item in table.items()
+        if item.tenant == tenant
+        and (after is None or key < after)
+        and all(getattr(item, name) == value for name, value in filters.items())
+    ]
+    found.sort(reverse=True, key=lambda pair: pair[0])
+    return [item for _, item in found[:limit]], found[limit - 1][0] if len(found) > limit else None
+
+
+def _last_seq(entry: LogEntry) -> int:
+    return entry.record.last_seq

@@ -1,0 +1,250 @@
+"""What the model keeps, and one transaction on it: facts in, and with them everything that follows from them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+from ...domain.aggregate import Aggregate, Fact
+from ...domain.errors import AppendConflict, NotFound, StoreUnavailable
+from ...domain.identifiers import JobId, RunId, SessionId
+from ...domain.job import Job
+from ...domain.outline import Outline
+from ...domain.ports import Answer, Committed, Head, Record
+from ...domain.run import Run
+from ...domain.run_facts import Cancelled, Completed, Created, Failed, Released, RunFact, Suspended, TakenOver
+from ...domain.scribe import Checkpointed
+from ...domain.session import Session
+from ...domain.transitions import Status
+from ...domain.wire import encode
+
+A = TypeVar("A", bound=Aggregate)
+B = TypeVar("B", bound=Aggregate)
+K = TypeVar("K")
+V = TypeVar("V")
+
+CUTTING: Final = (TakenOver, Released, Suspended, Completed, Failed, Cancelled)
+"""Facts after which nothing of a run is open."""
+
+SHOWN_AT_ONCE: Final = (Created, *CUTTING)
+"""Facts that begin, cut or end messages: history holds the run up to them in the same instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One event of a run's log: what readers get, its topic, and what is open after it."""
+
+    record: Record
+    topic: str
+    outline: Outline
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The answer to an Idempotency-Key, and when it was given."""
+
+    answer: Answer
+    at: datetime
+
+
+@dataclass(slots=True)
+class Tables:
+    """Everything that is kept. `shown` is the seq up to which history holds a run's messages; `facts` is the feed."""
+
+    sessions: dict[SessionId, Session] = field(default_factory=dict[SessionId, Session])
+    jobs: dict[JobId, Job] = field(default_factory=dict[JobId, Job])
+    runs: dict[RunId, Run] = field(default_factory=dict[RunId, Run])
+    logs: dict[RunId, list[LogEntry]] = field(default_factory=dict[RunId, list[LogEntry]])
+    facts: list[tuple[str, int, Fact]] = field(default_factory=list[tuple[str, int, Fact]])
+    leases: dict[RunId, datetime] = field(default_factory=dict[RunId, datetime])
+    checkpoints: dict[RunId, Checkpointed] = field(default_factory=dict[RunId, Checkpointed])
+    answers: dict[tuple[str, str], Remembered] = field(default_factory=dict[tuple[str, str], Remembered])
+    shown: dict[RunId, int] = field(default_factory=dict[RunId, int])
+    undo: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
+    """How to take back each change of the open group, in the order of the changes."""
+
+    def put(self, table: dict[K, V], key: K, value: V) -> None:
+        """Set what stands under the key."""
+        self.undo.append(partial(table.__setitem__, key, table[key]) if key in table else partial(table.pop, key))
+        table[key] = value
+
+    def drop(self, table: dict[K, V], key: K) -> None:
+        """Remove what stands under the key, if anything does."""
+        if key in table:
+            self.undo.append(partial(table.__setitem__, key, table.pop(key)))
+
+    def add(self, rows: list[V], row: V) -> None:
+        """One more at the end."""
+        self.undo.append(rows.pop)
+        rows.append(row)
+
+    def roll_back(self, savepoint: int) -> None:
+        """Be again as when `undo` was that long."""
+        while len(self.undo) > savepoint:
+            self.undo.pop()()
+
+
+class ModelTransaction:
+    """Implements `domain.ports.Transaction`; `news` are the records to be told of once it is committed."""
+
+    def __init__(self, tables: Tables, now: datetime) -> None:
+        self._tables = tables
+        self._now = now
+        self.news: list[Committed] = []
+
+    @property
+    def now(self) -> datetime:
+        """The store's clock when the work began."""
+        return self._now
+
+    def session(self, session_id: SessionId) -> Session | None:
+        """The session as it is now."""
+        return self._tables.sessions.get(session_id)
+
+    def job(self, job_id: JobId) -> Job | None:
+        """The job as it is now."""
+        return self._tables.jobs.get(job_id)
+
+    def run(self, run_id: RunId) -> Run | None:
+        """The run as it is now."""
+        return self._tables.runs.get(run_id)
+
+    def head(self, run_id: RunId) -> Head:
+        """The end of a run's log. Raises NotFound."""
+        log = self._tables.logs.get(run_id)
+        if log is None:
+            raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id)
+        last = log[-1]
+        return Head(last.record.last_seq, last.record.epoch, last.outline)
+
+    def checkpoint(self, run_id: RunId) -> Checkpointed | None:
+        """The run's latest checkpoint."""
+        return self._tables.checkpoints.get(run_id)
+
+    def record(self, aggregate: A, fact: Fact) -> A:
+        """Ask, append, project. Raises what the aggregate refuses with, or AppendConflict if it is not current."""
+        aggregate.allow(fact)
+        match aggregate:
+            case Run():
+                return cast("A", self._record_run(aggregate, cast("RunFact", fact)))
+            case Job():
+                job: Job = aggregate.evolve(fact, aggregate.version + 1)
+                self._replace(self._tables.jobs, job.job_id, aggregate, job)
+                self._tables.add(self._tables.facts, (job.job_id, job.version, fact))
+                return cast("A", job)
+            case Session():
+                session: Session = aggregate.evolve(fact, aggregate.version + 1)
+                self._replace(self._tables.sessions, session.session_id, aggregate, session)
+                self._tables.add(self._tables.facts, (session.session_id, session.version, fact))
+                return cast("A", session)
+            case _:
+                message = f"no table for a {type(aggregate).__name__}"
+                raise TypeError(message)
+
+    def _record_run(self, run: Run, fact: RunFact) -> Run:
+        tables = self._tables
+        run_id = fact.run_id if isinstance(fact, Created) else run.run_id
+        head = self.head(run_id) if run.version else Head(0, 0, Outline())
+        seq = head.seq + 1  # the version of an event is the seq of its first frame
+        after = run.evolve(fact, seq)
+        lines = tuple(encode(frame, seq + n) for n, frame in enumerate(fact.frames(run_id)))
+        if not run.version:
+            self._require_own_place(after)
+        self._replace(tables.runs, run_id, run, after)
+        if not run.version:
+            tables.put(tables.logs, run_id, [])
+        record = Record(seq, after.epoch, lines)
+        outline = head.outline.closed() if isinstance(fact, CUTTING) else head.outline
+        tables.add(tables.logs[run_id], LogEntry(record, fact.topic, outline))
+        tables.add(tables.facts, (run_id, seq, fact))
+        if after.status is not Status.RUNNING:
+            tables.drop(tables.leases, run_id)
+        elif run_id not in tables.leases:  # who claims and takes no lease has one that is over
+            tables.put(tables.leases, run_id, self._now)
+        if isinstance(fact, SHOWN_AT_ONCE):
+            tables.put(tables.shown, run_id, record.last_seq)
+        self.news.append(Committed(run_id, after.session_id, record))
+        return after
+
+    def _require_own_place(self, after: Run) -> None:
+        """A turn's attempt is one run."""
+        place = (after.session_id, after.turn, after.attempt)
+        if any((other.session_id, other.turn, other.attempt) == place for other in self._tables.runs.values()):
+            raise AppendConflict(f"There is a run {after.turn}.{after.attempt} of {after.session_id} already.")
+
+    def _replace(self, table: dict[K, B], key: K, before: Aggregate, after: B) -> None:
+        """The new state, if the old one is what stands there."""
+        current = table.get(key)
+        if current is not None and not before.version:
+            raise AppendConflict(f"There is such a {before.machine} already.")
+        if before.version and (current is None or current.version != before.version):
+            raise AppendConflict(f"The {before.machine} {key} has changed since it was read.", version=before.version)
+        self._tables.put(table, key, after)
+
+    def save_checkpoint(self, run_id: RunId, checkpoint: Checkpointed) -> None:
+        """Overwrite the run's checkpoint."""
+        self._tables.put(self._tables.checkpoints, run_id, checkpoint)
+
+    def lease(self, run_id: RunId, until: datetime) -> None:
+        """Grant the run's worker until then."""
+        if run_id in self._tables.runs:
+            self._tables.put(self._tables.leases, run_id, until)
+
+    def renew(self, worker: str, held: Sequence[tuple[RunId, int]], until: datetime) -> Sequence[RunId]:
+        """Prolong the leases this worker still holds at these epochs; the runs it does not hold any more."""
+        lost: list[RunId] = []
+        for run_id, epoch in held:
+            run = self._tables.runs.get(run_id)
+            if run is not None and (run.status, run.worker, run.epoch) == (Status.RUNNING, worker, epoch):
+                self._tables.put(self._tables.leases, run_id, until)
+            else:
+                lost.append(run_id)
+        return lost
+
+    def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
+        """Runs of these agents that wait for a worker, oldest first."""
+        runs = self._tables.runs.items()
+        waiting = [run_id for run_id, run in runs if run.status is Status.PENDING and run.agent in agents]
+        return sorted(waiting)[: max(0, limit)]
+
+    def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:
+        """Running runs whose lease ended at `before` or earlier, the longest passed first; of equals the older run."""
+        runs, leases = self._tables.runs.items(), self._tables.leases
+        ends = [(leases[run_id], run_id) for run_id, run in runs if run.status is Status.RUNNING]
+        return _due(ends, before, limit)
+
+    def expired_approvals(self, limit: int) -> Sequence[RunId]:
+        """Waiting runs with an approval at or past its deadline, the longest passed first; of equals the older run."""
+        waiting = [(run_id, run) for run_id, run in self._tables.runs.items() if run.status is Status.WAITING]
+        ends = [(approval.expires_at, run_id) for run_id, run in waiting for approval in run.pending_approvals]
+        first = {run_id: end for end, run_id in sorted(ends, key=_end, reverse=True)}
+        return _due([(first[run_id], run_id) for run_id, _ in waiting if run_id in first], self._now, limit)
+
+    def answer(self, tenant: str, key: str) -> Answer | None:
+        """What this tenant's Idempotency-Key was answered with, if it was used."""
+        kept = self._tables.answers.get((tenant, key))
+        return kept.answer if kept else None
+
+    def remember(self, tenant: str, key: str, answer: Answer) -> None:
+        """Keep the answer for this Idempotency-Key, which has none yet."""
+        if (tenant, key) in self._tables.answers:
+            raise StoreUnavailable("The database did not do it: the key was answered already.")
+        self._tables.put(self._tables.answers, (tenant, key), Remembered(answer, self._now))
+
+    def forget_answers(self, before: datetime, limit: int) -> int:
+        """Drop remembered answers older than that, the oldest first; how many were dropped."""
+        old = [(kept.at, key) for key, kept in self._tables.answers.items() if kept.at < before]
+        oldest = sorted(old, key=_end)[:limit]
+        for _, key in oldest:
+            self._tables.drop(self._tables.answers, key)
+        return len(oldest)
+
+
+def _due(ends: Sequence[tuple[datetime, RunId]], before: datetime, limit: int) -> list[RunId]:
+    passed = [(end, run_id) for end, run_id in ends if end <= before]
+    return [run_id for _, run_id in sorted(passed, key=_end)[:limit]]
+
+
+def _end(item: tuple[datetime, Any]) -> datetime:
+    return item[0]

@@ -1,0 +1,26 @@
+"""What the people of a world know of each other, and the histories of what they asked and were answered."""
+
+from dataclasses import dataclass
+
+from ...domain.identifiers import RunId, SessionId
+from ..oracle.histories import Operation
+
+
+@dataclass(slots=True)
+class Known:
+    """A run somebody was told of. `keys` are the Idempotency-Keys it was started with."""
+
+    run_id: RunId
+    session_id: SessionId
+    key: str
+
+
+@dataclass(slots=True)
+class Board:
+    """What clients know of each other: runs, and the histories of what they asked and were answered."""
+
+    runs: list[Known]
+    sessions: dict[SessionId, str]
+    decisions: dict[tuple[RunId, str], list[Operation]]
+    endings: dict[RunId, list[Operation]]
+    authors_left: int = 0

@@ -1,0 +1,303 @@
+"""The world of one seed: real service processes, a faulty network and store, people, and those who judge them.
+
+Two phases. First everything that the configuration allows goes wrong, and nothing unsafe may happen. Then all of it is
+mended, and everything must settle: every run ends, every reader has its last frame, a new run is served promptly, and
+nothing is left behind.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
+from typing import Any, Final
+
+from ..adapters.agents.loading import load_agents
+from ..domain.agent import Agent
+from ..domain.ports import Store
+from ..infrastructure.eventstore.writer import Work, Written
+from .anyio_patch import patched_anyio
+from .bugs import bugs_end
+from .config import Config, conditions, draw_config, machines, trouble
+from .faults import Machine, Plan
+from .guard import guarded
+from .loop import Deadlock, SimLoop, StepBudget
+from .network import Network
+from .node import SETTINGS, Node
+from .oracle import Log, Oracle
+from .oracle.races import check_races
+from .planted import planted_bug
+from .process import Process, SimClock, SimIds
+from .report import Report
+from .store import Core, DualCore, ModelCore, SqliteCore, open_over
+from .store.faulty import FaultyStore, Shore, Way, work_name
+from .tape import Tape
+from .teardown import quiet_gc
+from .telling import plain, running, told, unhandled
+from .trace import Trace
+from .violation import Violation
+from .workload.agents import world_agents
+from .workload.author import Author
+from .workload.board import Board
+from .workload.onlookers import Rival, Watcher
+from .workload.remote import RemoteWorker
+from .workload.scripts import draw_input
+
+SETTLE_S: Final = 60.0
+"""Seconds after the healing within which everything must have settled."""
+
+PROBE_S: Final = 5.0
+"""Seconds within which a new run must be served from its first to its last frame, once all is well."""
+
+REST_S: Final = 8.0
+"""Seconds that connections and tasks get to go away at the end."""
+
+STEPS_MAX: Final = 150_000
+"""Steps of one world. A hundred times what most need."""
+
+
+def run_world(
+    tape: Tape,
+    *,
+    planted: str | None = None,
+    agents: str | None = None,
+    store: str | None = None,
+    tracing: bool = True,
+) -> Report:
+    """Run the world that this tape describes, from its start to its end or to the first broken promise."""
+    tape.planted = planted
+    with planted_bug(planted), quiet_gc():
+        world = World(tape, agents, store, tracing=tracing)
+        with guarded(world.loop, tape.seed), patched_anyio(), bugs_end(world.loop):
+            world.run()
+        return world.report()
+
+
+class World:
+    """Everything of one seed. Clients, faults and checkers see it through small protocols of their own."""
+
+    def __init__(self, tape: Tape, agents: str | None, store: str | None, *, tracing: bool) -> None:
+        self.tape = tape
+        self.config: Config = draw_config(tape, store)
+        config = self.config
+        self.loop = SimLoop(tape, config.strategy, config.density, max_steps=STEPS_MAX)
+        knobs = {"faults": list(config.faults), "store": config.store, "strategy": config.strategy}
+        self.trace = Trace(self.loop.time, running, on=tracing, seed=tape.seed, planted=tape.planted, knobs=knobs)
+        self.network = Network(self.loop, tape, self.trace, conditions(config, tape))
+        self.watchdog = config.watchdog
+        self.healed = False
+        self.marks: dict[str, int] = {}
+        self.board = Board([], {}, {}, {})
+        self._found: Violation | None = None
+        self._trouble: str | None = None
+        self._clock = SimClock(self.loop)
+        self._core, self._end_core = _core(config.store, self._clock)
+        self._core.on_commit = self._committed
+        self.oracle = Oracle(self._core, self._clock.now, self.mark, retention_s=SETTINGS.idempotency_retention_s)
+        self.log: Log = self.oracle.log
+        self._users = load_agents(agents) if agents else {}
+        self._agents: Mapping[str, Agent] = {**world_agents(), **self._users}
+        self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core)
+        self._sources = 0
+        self._machines = [self._machine(name, serves=serves) for name, serves in machines(config)]
+        self._clients: list[str] = []
+
+    # What clients and faults need.
+
+    def mark(self, name: str) -> None:
+        """Something interesting was reached."""
+        if name not in self.marks:
+            self.trace.emit("mark", name=name)
+        self.marks[name] = self.marks.get(name, 0) + 1
+
+    def clients(self) -> Sequence[str]:
+        """The names of the clients."""
+        return self._clients
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of the world. A Violation in it ends the world; anything else is a bug of the harness."""
+        return self.loop.create_task(self._lived(work), name=name, context=Context())
+
+    async def _lived(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  - told apart where the world ends
+            self.loop.abort(error)
+
+    # The processes.
+
+    def _machine(self, name: str, *, serves: bool) -> Machine:
+        config = self.config
+        node = Node(self.network, self._open_store, self._agents, self._clock_and_ids, serves=serves)
+        skew_s = self.tape.between(f"config.skew:{name}", 0.0, 8.0, 9) if config.has("skew") else 0.0
+        if skew_s and self.tape.chance(f"config.skew-back:{name}", 0.5):
+            skew_s = -skew_s
+        process = Process(self.loop, name, node.main, skew_s)
+        process.on_down.append(lambda incarnation: self._down(process, incarnation.label))
+        return Machine(process, node, [])
+
+    def _down(self, process: Process, label: str) -> None:
+        self.trace.emit("down", proc=label, how="end")
+        self.network.down(process)
+
+    async def _open_store(self, process: Process) -> Store:
+        machine = next(machine for machine in self._machines if machine.process is process)
+        self.trace.emit("up", proc=process.label)
+        way = Way(self._shore, process)
+        store = open_over(self._core, way.committer, way.wakeups)
+        await store.start()
+        machine.ways.append(way)
+        return FaultyStore(store, way)
+
+    def _clock_and_ids(self, process: Process) -> tuple[SimClock, SimIds]:
+        self._sources += 1
+        clock = SimClock(self.loop, process)
+        return clock, SimIds(clock, self._sources)
+
+    # Commits.
+
+    def _committed(self, group: Sequence[Work], written: Written) -> None:
+        if written.news:
+            works = [work_name(work) for work in group]
+            self.trace.emit("commit", proc=self._writer(), works=works, news=[told(news) for news in written.news])
+        try:
+            self.oracle.committed(group, written)
+        except Exception as error:  # noqa: BLE001  - told apart where the world ends
+            self.loop.abort(error)
+        if written.news:
+            for machine in self._machines:
+                if machine.way is not None and not machine.way.committer.writing and machine.process.up:
+                    machine.way.hint()
+
+    def _writer(self) -> str:
+        writing = (m.process.label for m in self._machines if m.way is not None and m.way.committer.writing)
+        return next(writing, "world")
+
+    # The phases.
+
+    def run(self) -> None:
+        """Live from the first instant to the last, or to the first broken promise."""
+        main = self.loop.create_task(self._main(), name="world", context=Context())
+        try:
+            self.loop.run_until_complete(main)
+            if self.loop.unhandled:
+                self._found = unhandled(self.loop.unhandled[0])
+        except Violation as violation:
+            self._found = violation
+        except (Deadlock, StepBudget) as stuck:
+            self._found = Violation("stuck", str(stuck))
+        except Exception:  # noqa: BLE001  - a bug of the harness says nothing about the code under test
+            self._trouble = traceback.format_exc()
+        if self._found is not None:
+            self.trace.emit("violation", name=self._found.name, detail=self._found.detail, **plain(self._found.fields))
+        self.trace.finish(schedule=self.loop.schedule_digest, marks=self.marks)
+        self.loop.close()
+        self._end_core()
+
+    async def _main(self) -> None:
+        self.trace.emit("phase", name="faults")
+        for machine in self._machines:
+            machine.process.start()
+        people, remotes = self._people(), self._remotes()
+        plans = [Plan(self, machine) for machine in self._machines]
+        planned = [self.spawn(f"{plan.name}/plan", plan.run()) for plan in plans]
+        await asyncio.wait([*people, *planned], timeout=self.config.faulty_s)
+        self._heal(plans, planned)
+        await self._settle(people)
+        await self._probe()
+        await self._rest(remotes)
+
+    def _people(self) -> list[asyncio.Task[None]]:
+        config, board = self.config, self.board
+
+        def inputs(name: str) -> tuple[str, Any]:
+            return draw_input(self.tape, name, sorted(self._users))
+
+        lives: dict[str, Coroutine[Any, Any, None]] = {}
+        for n in range(config.authors):
+            lives[f"a{n}"] = Author(self, board, f"a{n}", inputs).live()
+        for n in range(config.rivals):
+            lives[f"r{n}"] = Rival(self, board, f"r{n}").live()
+        for n in range(config.watchers):
+            lives[f"v{n}"] = Watcher(self, board, f"v{n}").live()
+        board.authors_left = config.authors
+        self._clients += lives
+        return [self.spawn(name, life) for name, life in lives.items()]
+
+    def _remotes(self) -> list[asyncio.Task[None]]:
+        names = [f"x{n}" for n in range(self.config.remote_workers)]
+        self._clients += names
+        return [self.spawn(name, RemoteWorker(self, name).live()) for name in names]
+
+    def _heal(self, plans: Sequence[Plan], planned: Sequence[asyncio.Task[None]]) -> None:
+        self.trace.emit("phase", name="heal")
+        self.healed = True
+        for task in planned:
+            task.cancel()
+        self.network.mend()
+        self._shore.trouble.end()
+        for plan in plans:
+            plan.heal()
+
+    async def _settle(self, people: Sequence[asyncio.Task[None]]) -> None:
+        """Everybody is served, and every run has ended."""
+        _, pending = await asyncio.wait(people, timeout=SETTLE_S)
+        runs = [run_id for run_id in self.log.all() if self.log.terminal(run_id) is None]
+        if runs:
+            run = self.oracle.safety.runs[runs[0]]
+            detail = f"{runs[0]} is still {run.now.status} {SETTLE_S:.0f} s after the last fault."
+            raise Violation("run-stuck", detail, run_id=runs[0])
+        if pending:
+            names = ", ".join(sorted(task.get_name() for task in pending))
+            raise Violation(
+                "not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault, every run has ended."
+            )
+        check_races(self.board.decisions, self.board.endings, self.oracle)
+
+    async def _probe(self) -> None:
+        """A new run is served promptly: a wake-up that was lost for good shows here."""
+        self.trace.emit("phase", name="probe")
+        board = Board([], {}, {}, {}, 1)
+        probe = Author(self, board, "probe", lambda _: ("script", {"steps": [{"text": "Are you there?"}]}), turns=1)
+        task = self.spawn("probe", probe.live())
+        _, pending = await asyncio.wait([task], timeout=PROBE_S)
+        if pending:
+            raise Violation("probe-late", f"A new run was not served within {PROBE_S:.0f} s although all is well.")
+
+    async def _rest(self, remotes: Sequence[asyncio.Task[None]]) -> None:
+        """Nothing is left behind, and looking changes nothing."""
+        self.trace.emit("phase", name="rest")
+        for task in remotes:
+            task.cancel()
+        await asyncio.sleep(REST_S)
+        for machine in self._machines:
+            machine.node.check_at_rest(machine.process.label, self.loop.waiting())
+
+    # What came of it.
+
+    def report(self) -> Report:
+        """What came of it."""
+        return Report(
+            seed=self.tape.seed,
+            planted=self.tape.planted,
+            violation=self._found,
+            trouble=self._trouble,
+            decisions=self.tape.decisions,
+            trace=self.trace,
+            marks=self.marks,
+            steps=self.loop.steps,
+            simulated_s=self.loop.time(),
+            exchanges=self.network.exchanges,
+            commits=self._core.commits,
+        )
+
+
+def _core(store: str, clock: SimClock) -> tuple[Core, Callable[[], None]]:
+    """The core of this name, and what lets go of it."""
+    if store == "model":
+        return ModelCore(clock), _nothing
+    sqlite = SqliteCore(clock)
+    return (sqlite if store == "sqlite" else DualCore(ModelCore(clock), sqlite)), sqlite.end
+
+
+def _nothing() -> None:
+    """A model holds nothing."""
