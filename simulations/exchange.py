@@ -257,9 +257,9 @@ class Exchange:
         """Hand a piece of the answer to the network; waits while the client is a window behind."""
         network = self._network
         if self._unread_bytes > network.conditions.window_bytes and not self._client_gone:
-            self._room = self._loop.create_future()
-            await self._room
-            self._room = None
+            if self._room is None or self._room.done():
+                self._room = self._loop.create_future()
+            await self._room  # several sends may wait: a piece and a keepalive
         if self._client_gone or self._ended:
             if network.conditions.send_raises and not self._ended:
                 raise OSError("the client has gone")

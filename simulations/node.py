@@ -17,7 +17,7 @@ SETTINGS: Final = load_settings(
     {
         "lease_s": 3.0,
         "renew_s": 1.0,
-        "sweep_s": 1.0,
+        "sweep_s": 2.0,
         "drain_grace_s": 1.0,
         "approval_timeout_s": 6.0,
         "keepalive_s": 2.0,

@@ -48,7 +48,7 @@ SETTLE_S: Final = 60.0
 PROBE_S: Final = 5.0
 """Seconds within which a new run must be served from its first to its last frame, once all is well."""
 
-REST_S: Final = 8.0
+REST_S: Final = 6.0
 """Seconds that connections and tasks get to go away at the end."""
 
 STEPS_MAX: Final = 150_000

@@ -106,10 +106,10 @@ class Broadcaster:
 
     async def refresh(self, feed: Feed) -> None:
         """Read what the store has beyond the feed. Raises StoreUnavailable."""
+        feed.stale = False  # before the first read: what is committed after it makes the feed stale again
         while records := await self.store.read(feed.view.run.run_id, feed.head, REFILL_FRAMES):
             for record in records:
                 feed.accept(record)
-        feed.stale = False
         self._mark(feed)
 
     async def _refill(self, feed: Feed) -> None:
@@ -165,6 +165,8 @@ class Broadcaster:
         feed.readers[reader] = None
         self._readers[reader] = feed
         self._advance(feed, reader)
+        if feed.stale:  # it became so while nobody followed, and nobody may ever say so again
+            self._mark(feed)
 
     def unfollow(self, feed: Feed, reader: Reader) -> None:
         """The reader is not served from this feed any more."""

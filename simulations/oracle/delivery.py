@@ -203,7 +203,8 @@ class Delivery:
 
     def _on_snapshot(self, fields: dict[str, Any]) -> None:
         state, seq = fields["state"], fields["seq"]
-        run_id = RunId(state["run"].get("run_id", "")) if state["run"] else self._asked.run_id
+        runs = self._runs()
+        run_id = RunId(state["run"]["run_id"]) if state["run"] else runs[-1] if runs else None  # before its first frame
         if run_id is None or (self._reset is None and not self._asked.snapshot):
             self._violate("snapshot-unasked", "a snapshot came that nobody asked for")
         run = self._log.run(run_id)

@@ -9,7 +9,7 @@ from ..process import Process
 if TYPE_CHECKING:
     from .faulty import Shore
 
-POLL_S: Final = 0.5
+POLL_S: Final = 1.0
 """Seconds between two looks at the store for commits that no wake-up told of."""
 
 LATE_STEPS: Final = 16
