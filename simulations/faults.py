@@ -113,9 +113,8 @@ class Plan:
             asyncio.get_running_loop().call_later(0.5, self.revive)
 
     def heal(self) -> None:
-        """What still lasts is over."""
-        process, way = self._machine.process, self._machine.way
-        process.incarnation.paused_until = 0.0
+        """What still lasts is over; a process that is paused comes back by itself."""
+        way = self._machine.way
         if way is not None:
             way.cut_until = 0.0
         self.revive()

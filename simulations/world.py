@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final
 
-from ..adapters.agents.loading import load_agents
 from ..domain.agent import Agent
 from ..domain.ports import Store
 from ..infrastructure.eventstore.writer import Work, Written
@@ -41,6 +40,7 @@ from .workload.board import Board
 from .workload.onlookers import Rival, Watcher
 from .workload.remote import RemoteWorker
 from .workload.scripts import draw_input
+from .workload.users import Users, of_run
 
 SETTLE_S: Final = 60.0
 """Seconds after the healing within which everything must have settled."""
@@ -50,6 +50,9 @@ PROBE_S: Final = 5.0
 
 REST_S: Final = 6.0
 """Seconds that connections and tasks get to go away at the end."""
+
+MESSAGES_MAX: Final = 10_000
+"""Messages of a session that are judged."""
 
 STEPS_MAX: Final = 150_000
 """Steps of one world. A hundred times what most need."""
@@ -94,8 +97,8 @@ class World:
         self._core.on_commit = self._committed
         self.oracle = Oracle(self._core, self._clock.now, self.mark, retention_s=SETTINGS.idempotency_retention_s)
         self.log: Log = self.oracle.log
-        self._users = load_agents(agents) if agents else {}
-        self._agents: Mapping[str, Agent] = {**world_agents(), **self._users}
+        self._users = Users.load(agents)
+        self._agents: Mapping[str, Agent] = {**world_agents(), **self._users.agents}
         self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core)
         self._sources = 0
         self._machines = [self._machine(name, serves=serves) for name, serves in machines(config)]
@@ -210,7 +213,7 @@ class World:
         config, board = self.config, self.board
 
         def inputs(name: str) -> tuple[str, Any]:
-            return draw_input(self.tape, name, sorted(self._users))
+            return draw_input(self.tape, name, self._users)
 
         lives: dict[str, Coroutine[Any, Any, None]] = {}
         for n in range(config.authors):
@@ -252,9 +255,20 @@ class World:
                 "not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault, every run has ended."
             )
         check_races(self.board.decisions, self.board.endings, self.oracle)
+        self._judge_users()
+
+    def _judge_users(self) -> None:
+        for run_id in self.log.all() if self._users.agents else ():
+            view = self._core.run_view(run_id)
+            job = self._core.job(view.run.job_id) if view is not None else None
+            if view is not None and job is not None:
+                found = self._core.messages(view.run.session_id, None, MESSAGES_MAX)
+                self._users.judge(view.run, job.input, of_run(run_id, [message for _, message in found]))
 
     async def _probe(self) -> None:
         """A new run is served promptly: a wake-up that was lost for good shows here."""
+        paused_until = max(machine.process.incarnation.paused_until for machine in self._machines)
+        await asyncio.sleep(max(0.0, paused_until - self.loop.time()))
         self.trace.emit("phase", name="probe")
         board = Board([], {}, {}, {}, 1)
         probe = Author(self, board, "probe", lambda _: ("script", {"steps": [{"text": "Are you there?"}]}), turns=1)

@@ -1,20 +1,14 @@
-"""The planted bugs."""
+"""All planted bugs, in the order of the road a run takes."""
 
 from typing import Final
 
-from .edit import Edit, Planted
+from .appends import APPENDS
+from .approvals import APPROVALS
+from .edit import Planted
+from .leases import OWNERSHIP
+from .runs import RUNS
+from .stores import STORES
+from .streams import STREAMS
+from .wakeups import WAKEUPS
 
-BUGS: Final = (
-    Planted(
-        "resume-one-too-far",
-        "A resume skips the first frame after its cursor.",
-        ("delivery-gap",),
-        (
-            Edit(
-                "adapters.http.walk:Walk.begin",
-                "reader.seq = place.seq\n",
-                "reader.seq = place.seq + (place.seq > 0)\n",
-            ),
-        ),
-    ),
-)
+BUGS: Final[tuple[Planted, ...]] = (*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES, *STREAMS, *WAKEUPS)

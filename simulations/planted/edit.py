@@ -31,12 +31,16 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A bug: what is wrong, in a sentence, and which violations (by name) are a right finding of it."""
+    """A bug: what is wrong, in a sentence, and which violations (by name) are a right finding of it.
+
+    `store` is what its worlds run on unless told otherwise: a bug of the SQLite store needs that store.
+    """
 
     name: str
     what: str
     finds: tuple[str, ...]
     edits: tuple[Edit, ...]
+    store: str | None = None
 
 
 @contextmanager

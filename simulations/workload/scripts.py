@@ -1,9 +1,9 @@
 """What the agents of a world are asked to do: scripts drawn from the tape, the shortest one first."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from ..tape import Tape
+from .users import PROMPTS, Users
 
 STEPS_MAX: Final = 4
 """Steps of a script; a repeat counts as one."""
@@ -19,9 +19,6 @@ WAITS_MS: Final = (50, 500, 2_000, 5_000)
 
 AGENTS: Final = ("script", "script", "script", "count", "talk", "remote", "fragile")
 """Which agent an author asks."""
-
-PROMPTS: Final = ("Hello", "What is the time?", "")
-"""What is said to agents that take any text."""
 
 TEXTS: Final = ("Hello.", "A longer answer, in several pieces.", "Zeilen\nund Zeichen: äöü €", "x" * 60)
 
@@ -68,10 +65,11 @@ def _approvals(tape: Tape, site: str) -> dict[str, Any]:
     return step
 
 
-def draw_input(tape: Tape, name: str, users: Sequence[str]) -> tuple[str, Any]:
+def draw_input(tape: Tape, name: str, users: Users) -> tuple[str, Any]:
     """What an author asks: an agent and its input. A user's own agents get most of the questions."""
-    if users and not tape.chance(f"author.scripted:{name}", 0.25):
-        return tape.pick(f"author.users-agent:{name}", users), tape.pick(f"author.prompt:{name}", PROMPTS)
+    if users.agents and not tape.chance(f"author.scripted:{name}", 0.25):
+        agent = tape.pick(f"author.users-agent:{name}", sorted(users.agents))
+        return agent, tape.pick(f"author.prompt:{name}", users.inputs)
     agent = tape.pick(f"author.agent:{name}", AGENTS)
     given = draw_script(tape, f"script:{name}") if agent == "script" else tape.pick(f"author.prompt:{name}", PROMPTS)
     return agent, given

@@ -1,0 +1,143 @@
+"""Planted bugs of runs, sessions and jobs: the tables, the ends, Idempotency-Keys."""
+
+from typing import Final
+
+from .edit import Edit, Planted
+
+_APPLICATION: Final = "domain.application:Application"
+
+RUNS: Final = (
+    Planted(
+        "cancel-after-the-end",
+        "A run that has completed can still be cancelled.",
+        ("after-terminal",),
+        (
+            Edit(f"{_APPLICATION}.cancel", "if not run.final:", "if run.status is not Status.CANCELLED:"),
+            Edit("domain.transitions:check", "if target not in", 'if command != "cancel" and target not in'),
+        ),
+    ),
+    Planted(
+        "cancel-refused-after-the-end",
+        "A cancel that comes too late is refused instead of being answered with how the run ended.",
+        ("ending-not-linearizable",),
+        (Edit(f"{_APPLICATION}.cancel", "if not run.final:", "if True:"),),
+    ),
+    Planted(
+        "cancel-answered-blindly",
+        "A cancel that comes too late is answered as if it had succeeded.",
+        ("answer-not-in-log", "ending-not-linearizable"),
+        (
+            Edit(
+                f"{_APPLICATION}.cancel",
+                "return view_of(tx, run)",
+                "return view_of(tx, run.model_copy(update={'status': Status.CANCELLED}))",
+            ),
+        ),
+    ),
+    Planted(
+        "cancel-leaves-parts-open",
+        "A cancel does not say which parts it closes.",
+        ("closes-wrong",),
+        (Edit(f"{_APPLICATION}.cancel", "tuple(tx.head(run.run_id).outline.parts)", "()"),),
+    ),
+    Planted(
+        "completed-with-open-parts",
+        "A worker may complete a run while a message is still open.",
+        ("left-open",),
+        (
+            Edit(f"{_APPLICATION}.complete", "if outline != outline.closed():", "if False:"),
+            Edit("adapters.worker:Worker._segment", "appender.scribe.finish()", "pass"),
+        ),
+    ),
+    Planted(
+        "session-stays-busy",
+        "A run that is cancelled does not end its session's turn.",
+        ("session-row",),
+        (
+            Edit(
+                "domain.steps:settle",
+                "if session is not None and",
+                'if step != "cancel" and session is not None and',
+            ),
+        ),
+    ),
+    Planted(
+        "job-left-behind",
+        "A job does not follow its run when it is handed back.",
+        ("job-row",),
+        (Edit("domain.steps:advance", "if job is not None and", 'if step != "release" and job is not None and'),),
+    ),
+    Planted(
+        "projection-in-a-second-transaction",
+        "A run is completed in one transaction; its job and its session learn of it in the next.",
+        ("session-row", "job-row"),
+        (
+            Edit(
+                f"{_APPLICATION}.complete",
+                'settle(tx, tx.record(run, fact), "complete", fact.at)\n\n    await self.store.transact(work)',
+                "tx.record(run, fact)\n\n    await self.store.transact(work)\n"
+                '    await self.store.transact(lambda tx: settle(tx, tx.run(run_id), "complete", tx.now))',
+            ),
+        ),
+    ),
+    Planted(
+        "busy-unchecked",
+        "A session takes a turn while another one is active.",
+        ("session-busy-twice",),
+        (
+            Edit(f"{_APPLICATION}.start_run", "if session.active_run_id is not None:", "if False:"),
+            Edit("domain.session:Session.allow", "self.active_run_id is not None:", "False:"),
+        ),
+    ),
+    Planted(
+        "turn-counted-twice",
+        "A turn's number is the one before its own.",
+        ("turn-order",),
+        (
+            Edit("domain.steps:begin_turn", "session.turns + 1, session", "max(1, session.turns), session"),
+            Edit("domain.session:Session.allow", "fact.turn != self.turns + 1", "fact.turn < self.turns"),
+        ),
+    ),
+    Planted(
+        "key-not-remembered",
+        "What an Idempotency-Key was answered with is not kept: a request that comes again is done again.",
+        ("key-answered-twice", "key-forgotten", "not-idempotent"),
+        (
+            Edit(
+                "domain.steps:once",
+                "tx.remember(tenant, idempotency.key, Answer(idempotency.fingerprint, made.model_dump_json().encode()))",
+                "pass",
+            ),
+        ),
+    ),
+    Planted(
+        "keys-forgotten-early",
+        "Idempotency-Keys are forgotten at the next sweep.",
+        ("key-answered-twice", "key-forgotten", "not-idempotent"),
+        (
+            Edit(
+                f"{_APPLICATION}.sweep",
+                "tx.now - timedelta(seconds=self._limits.idempotency_retention_s)",
+                "tx.now",
+            ),
+        ),
+    ),
+    Planted(
+        "key-for-any-request",
+        "An Idempotency-Key answers a request that is not the one it was given with.",
+        ("key-reused",),
+        (Edit("domain.steps:once", "if answer.fingerprint != idempotency.fingerprint:", "if False:"),),
+    ),
+    Planted(
+        "prompt-of-another-id",
+        "The message of a prompt is called after its turn, not after its run.",
+        ("message-id",),
+        (
+            Edit(
+                "domain.steps:begin_turn",
+                "message_id(session_id, run_id, 0)",
+                "message_id(session_id, run_id, turn - 1)",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,64 @@
+"""A user's own agents in the world: what they are asked, and what their user says must hold of their runs.
+
+The module that `--agents module:name` points at may have, besides its agents,
+`simulated_inputs`: a list of inputs to ask them with (texts, if there is none), and
+`check_run(input, messages, status)`: called for each of their runs that has ended, with what history shows of it;
+whatever it raises is the violation `agent-check`.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ...adapters.agents.loading import load_agents
+from ...domain.agent import Agent
+from ...domain.identifiers import RunId
+from ...domain.messages import Fields
+from ...domain.run import Run
+from ...domain.transitions import Status
+from ..violation import Violation
+
+PROMPTS: Final = ("Hello", "What is the time?", "")
+"""What is said to agents that take any text."""
+
+Check = Callable[[Any, Sequence[Fields], str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The agents of a user, by name; none in most worlds."""
+
+    agents: Mapping[str, Agent] = field(default_factory=dict[str, Agent])
+    inputs: Sequence[Any] = PROMPTS
+    check: Check | None = None
+
+    @classmethod
+    def load(cls, setting: str | None) -> "Users":
+        """Import them. Raises ConfigurationError."""
+        if setting is None:
+            return cls()
+        agents = load_agents(setting)
+        module = importlib.import_module(setting.partition(":")[0])
+        return cls(agents, getattr(module, "simulated_inputs", PROMPTS), getattr(module, "check_run", None))
+
+    def judge(self, run: Run, given: Any, messages: Sequence[Fields]) -> None:
+        """Raise agent-raised for an agent that failed without meaning to, agent-check for what its user says of it."""
+        if run.agent not in self.agents:
+            return
+        if run.status is Status.FAILED and run.error is not None and run.error.type == "internal_error":
+            detail = f"{run.agent} raised an exception in {run.run_id}: {run.error.message}"
+            raise Violation("agent-raised", detail, run_id=run.run_id)
+        if self.check is None:
+            return
+        try:
+            self.check(given, messages, str(run.status))
+        except Exception as error:
+            what = str(error) or type(error).__name__
+            detail = f"{run.agent}, {run.run_id} ({run.status}, {run.takeovers} take-overs): {what}"
+            raise Violation("agent-check", detail, run_id=run.run_id) from error
+
+
+def of_run(run_id: RunId, messages: Sequence[Fields]) -> Sequence[Fields]:
+    """The messages of one run, the abandoned ones left out: what its reader is to see."""
+    return [m for m in messages if f":{run_id}:" in m["message_id"] and m["status"] != "abandoned"]
