@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import RunId, SessionId
-from ...domain.ports import Clock, Committed, Record, Store
+from ...domain.ports import Clock, Committed, Store
 from . import sse
 from .fanout import SLICE_READERS, Fanout
 from .feed import Feed
@@ -39,7 +39,10 @@ class StreamTimes(BaseModel):
 
 
 class Broadcaster:
-    """The feeds of this process, and the session streams that wait for a next turn."""
+    """The feeds of this process, and the session streams that wait for a next turn.
+
+    `turns_begun` grows with every turn that may have begun: whoever reads which one is next looks at it before.
+    """
 
     def __init__(self, store: Store, clock: Clock, times: StreamTimes) -> None:
         self.store = store
@@ -47,7 +50,8 @@ class Broadcaster:
         self.draining = False
         self._fanout = Fanout(clock, self._advance)
         self._feeds: dict[RunId, Feed] = {}
-        self._opening: dict[RunId, list[Record]] = {}
+        self._news = 0
+        self.turns_begun = 0
         self._readers: dict[Reader, Feed | None] = {}
         self._between_turns: dict[SessionId, dict[Callable[[], None], None]] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -74,10 +78,8 @@ class Broadcaster:
     def committed(self, commits: Sequence[Committed]) -> None:
         """Take the records into their feeds and wake the readers, once for the whole group."""
         self._fanout.committed()
+        self._news += 1
         for commit in commits:
-            opening = self._opening.get(commit.run_id)
-            if opening is not None:
-                opening.append(commit.record)
             feed = self._feeds.get(commit.run_id)
             if feed is not None:
                 feed.accept(commit.record)
@@ -87,13 +89,16 @@ class Broadcaster:
 
     def changed(self) -> None:
         """Something was committed elsewhere: re-read every watched run."""
+        self._news += 1
         for feed in list(self._feeds.values()):
             feed.stale = True
             self._mark(feed)
+        self.turns_begun += 1
         for session_id in list(self._between_turns):
             self._begin_turn(session_id)
 
     def _begin_turn(self, session_id: SessionId) -> None:
+        self.turns_begun += 1
         for wake in list(self._between_turns.get(session_id, ())):
             wake()
 
@@ -127,19 +132,15 @@ class Broadcaster:
         if feed is not None:
             feed.watchers += 1
             return feed
-        arrived = self._opening.setdefault(run_id, [])
-        try:
-            view = await self.store.run_view(run_id)
-        finally:
-            self._opening.pop(run_id, None)
+        news = self._news
+        view = await self.store.run_view(run_id)
         if view is None:
             return None
         feed = self._feeds.get(run_id)
         if feed is None:
             encoder = sse.Encoder(run_id, self.store.generation, view.run.request_config)
             feed = Feed(view, encoder)
-            for record in arrived:
-                feed.accept(record)
+            feed.stale = news != self._news  # something was committed while the run was read: it may be this run
             self._feeds[run_id] = feed
         feed.watchers += 1
         return feed

@@ -133,6 +133,7 @@ class Walk:
 
     async def _replay(self, feed: Feed) -> None:
         """What is there now, page by page, and then the end; in a session, of its runs one after the other."""
+        await self._broadcaster.refresh(feed)  # the news of another process may still be on its way
         reader, end = self.reader, feed.head
         while reader.seq < end and not reader.closed:
             await self._page(feed, PAGE_FRAMES)
@@ -162,7 +163,11 @@ class Walk:
     async def _to_next(self, session_id: SessionId) -> None:
         run = self._feed.view.run if self._feed else None
         after = (run.turn, run.attempt) if run else (0, 0)
-        run_id = await self._store.next_run(session_id, *after)
+        begun = -1
+        run_id = None
+        while run_id is None and begun != self._broadcaster.turns_begun:
+            begun = self._broadcaster.turns_begun  # a turn that begins while the store is asked would be missed
+            run_id = await self._store.next_run(session_id, *after)
         feed = await self._broadcaster.watch(run_id) if run_id is not None else None
         if feed is not None:
             if self._feed is not None:

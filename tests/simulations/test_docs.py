@@ -1,0 +1,41 @@
+"""The page about the simulator keeps its word: the bug of its sample agent is found, shrunk, drawn and replayed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.system.server import ROOT
+
+PAGE = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+
+
+def simulate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command as the page gives it, in a folder that has the sample agent."""
+    command = [sys.executable, "-m", "reattach", "simulate", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT / '.src'}:{folder}"}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, cwd=folder, env=environment, check=False
+    )
+
+
+def test_the_bug_of_the_sample_agent_is_found_and_drawn(tmp_path: Path) -> None:
+    (source,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "my_counter.py").write_text(source)
+    (command,) = re.findall(r"^\.venv/bin/reattach simulate (hunt --agents .*)$", PAGE, re.MULTILINE)
+    found = simulate(tmp_path, *command.split(), "--jobs", "1")
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert "BROKEN PROMISE agent-check" in found.stdout
+    assert "it counted '0 0 1 2 3 4 5 '" in found.stdout
+    replay = found.stdout.rstrip().splitlines()[-1]
+    assert replay.startswith("reattach simulate replay ")
+    again = simulate(tmp_path, *replay.split()[2:])
+    assert again.returncode == 1
+    assert "agent-check" in again.stdout
+    (page,) = (tmp_path / "simulations-found").glob("*.html")
+    assert "agent-check" in page.read_text(encoding="utf-8")
+
+    mended = source.replace("reattach.Checkpoint(number)", "reattach.Checkpoint(number + 1)")
+    (tmp_path / "my_counter.py").write_text(mended)
+    quiet = simulate(tmp_path, "hunt", "--agents", "my_counter:counter", "--seeds", "0:20", "--jobs", "1")
+    assert quiet.returncode == 0, quiet.stdout + quiet.stderr
