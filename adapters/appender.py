@@ -50,6 +50,8 @@ class Appender:
 
     async def write(self, output: Output) -> None:
         """Write one output; returns at once unless the store is behind. Raises what the last append raised."""
+        if self._error is not None:  # nobody makes room any more
+            raise self._error
         self.scribe.write(output)
         self._settled.clear()
         self._arrived.set()
@@ -64,7 +66,7 @@ class Appender:
 
     async def flush(self) -> None:
         """Wait until everything written is durable. Raises what an append raised."""
-        if self.scribe.pending:
+        if self.scribe.pending and self._error is None:
             self._settled.clear()
             self._arrived.set()
         await self._settled.wait()

@@ -6,7 +6,7 @@ It holds leases for liveness only; what keeps a stale worker from writing is the
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Final
 
@@ -69,7 +69,7 @@ class Worker:
         """Begin to claim. Takes over at once what a dead process left behind with an expired lease."""
         self._stop_listening = self._application.store.listen(self)
         loop = asyncio.get_running_loop()
-        self._loops = [loop.create_task(self._claim()), loop.create_task(self._renew())]
+        self._loops = [loop.create_task(work) for work in (self._claim(), self._renew(), self._sweep())]
         self._wake.set()
 
     async def drain(self, grace_s: float) -> list[str]:
@@ -133,10 +133,8 @@ class Worker:
 
     async def _claim(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):  # expired leases announce themselves to nobody
                 await asyncio.wait_for(self._wake.wait(), self._times.sweep_s)
-            except TimeoutError:
-                await self._quietly(self._application.sweep())
             self._wake.clear()
             if self._draining:
                 return
@@ -158,6 +156,12 @@ class Worker:
         if segment is not None and segment[1] == epoch:
             del self._segments[run_id]
             self._wake.set()
+
+    async def _sweep(self) -> None:
+        """On its own: a worker that is woken again and again would never find the time for it."""
+        while True:
+            await asyncio.sleep(self._times.sweep_s)
+            await self._quietly(self._application.sweep())
 
     async def _renew(self) -> None:
         while True:

@@ -126,6 +126,14 @@ class InvalidFrames(Invalid):
     remedy = "Every delta and end needs its start; close parts and messages before a step or a run ends."
 
 
+class UnwritableOutput(InvalidFrames):
+    """Output or a checkpoint that can't be stored: no JSON, over its limit, or nested too deep to be read again."""
+
+    code = "invalid_frames"
+    title = "Output that can't be stored"
+    remedy = "Give plain JSON values within the limits; what is larger belongs behind a URL."
+
+
 class UnknownAgent(Invalid):
     """No agent of that name is loaded here."""
 

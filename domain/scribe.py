@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from . import agent as a
 from . import frames as f
 from . import wire
-from .errors import InvalidFrames
+from .errors import InvalidFrames, UnwritableOutput
 from .identifiers import message_id
 from .outline import OPEN_PARTS_MAX, Outline
 from .run import Run
@@ -97,7 +97,7 @@ class Scribe:
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(str(place) for place in (type(output).__name__, *fault["loc"]))
-            raise InvalidFrames(f"{where} can't be written: {fault['msg']}.") from error
+            raise UnwritableOutput(f"{where} can't be written: {fault['msg']}.") from error
 
     def take(self) -> Batch:
         """Everything written since the last take, as one batch."""
@@ -224,7 +224,7 @@ class Scribe:
 
     def _save(self, output: a.Checkpoint) -> None:
         if output.state is None:
-            raise InvalidFrames("A checkpoint is any JSON but null, which stands for none.")
+            raise UnwritableOutput("A checkpoint is any JSON but null, which stands for none.")
         self.end_step(output.state)
 
     def _whole(self, frame: f.Frame) -> None:
@@ -234,13 +234,14 @@ class Scribe:
 
 
 def encode_state(state: JsonValue) -> bytes:
-    """A checkpoint's stored form. Raises InvalidFrames if it is no JSON or over CHECKPOINT_BYTES_MAX."""
+    """A checkpoint's stored form. Raises UnwritableOutput if it is no JSON or over CHECKPOINT_BYTES_MAX."""
     try:
         data = to_json(state)
     except PydanticSerializationError as error:
-        raise InvalidFrames(f"The checkpoint can't be written as JSON: {error}.") from error
+        raise UnwritableOutput(f"The checkpoint can't be written as JSON: {error}.") from error
     if wire.too_deep(data):
-        raise InvalidFrames("The checkpoint is nested too deep to be read again.")
+        raise UnwritableOutput("The checkpoint is nested too deep to be read again.")
     if len(data) > CHECKPOINT_BYTES_MAX:
-        raise InvalidFrames(f"The checkpoint has {len(data)} bytes.", limit=CHECKPOINT_BYTES_MAX)
+        detail = f"A checkpoint of {len(data)} bytes is over the limit of {CHECKPOINT_BYTES_MAX}."
+        raise UnwritableOutput(detail, limit=CHECKPOINT_BYTES_MAX)
     return data

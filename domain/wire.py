@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from .errors import InvalidFrames
+from .errors import UnwritableOutput
 from .frames import KNOWN_TYPES, LOG, Frame, ToolResult, UnknownFrame
 
 FRAME_BYTES_MAX: Final = 1_048_576
@@ -21,7 +21,7 @@ WRAPPERS_MAX: Final = 16
 def encode(frame: Frame, seq: int) -> bytes:
     """The stored form: compact UTF-8 JSON, `type` and `seq` first; NaN and infinities, which JSON lacks, are null.
 
-    Raises InvalidFrames for what can't be written, is over FRAME_BYTES_MAX, or could not be read again.
+    Raises UnwritableOutput for what can't be written, is over FRAME_BYTES_MAX, or could not be read again.
     """
     fields = {name: value for name, value in frame.model_dump(mode="json").items() if name not in ("type", "seq")}
     if isinstance(frame, ToolResult):
@@ -29,7 +29,7 @@ def encode(frame: Frame, seq: int) -> bytes:
     try:
         data = to_json({"type": frame.type, "seq": seq, **fields}, inf_nan_mode="null")
     except PydanticSerializationError as error:
-        raise InvalidFrames(f"A {frame.type} frame can't be written as JSON: {error}.") from error
+        raise UnwritableOutput(f"A {frame.type} frame can't be written as JSON: {error}.") from error
     return within_limit(data, frame.type)
 
 
@@ -42,12 +42,12 @@ def encode_delta(kind: str, seq: int, part: str, text: str) -> bytes:
 
 
 def within_limit(data: bytes, kind: str) -> bytes:
-    """`data` itself. Raises InvalidFrames if it is longer than FRAME_BYTES_MAX or nested too deep."""
+    """`data` itself. Raises UnwritableOutput if it is longer than FRAME_BYTES_MAX or nested too deep."""
     if len(data) > FRAME_BYTES_MAX:
         detail = f"A {kind} frame of {len(data)} bytes is over the limit of {FRAME_BYTES_MAX}."
-        raise InvalidFrames(detail, limit=FRAME_BYTES_MAX)
+        raise UnwritableOutput(detail, limit=FRAME_BYTES_MAX)
     if too_deep(data):
-        raise InvalidFrames(f"A {kind} frame is nested too deep.")
+        raise UnwritableOutput(f"A {kind} frame is nested too deep.")
     return data
 
 

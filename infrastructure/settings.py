@@ -5,13 +5,20 @@ later.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from difflib import get_close_matches
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..domain.errors import ConfigurationError
 
 PREFIX = "REATTACH_"
+
+OTHERS: Final = ("REATTACH_URL", "REATTACH_TOKEN")
+"""Variables with our prefix that are no settings: the command line's clients read them."""
+
+TESTS_PREFIX: Final = "REATTACH_TEST_"
+"""What begins so belongs to tests."""
 
 Seconds = float
 
@@ -54,9 +61,10 @@ class Settings(BaseModel):
 def load_settings(environment: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
     """Overrides (the command line) win over the environment, which wins over the defaults.
 
-    Raises ConfigurationError naming the setting, and for a reachable address without tokens.
+    Raises ConfigurationError naming the setting, for a variable that is none, and for what can't work together.
     """
     known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    _refuse_unknown(environment, known)
     given: dict[str, Any] = {
         name: environment[variable] for variable, name in known.items() if environment.get(variable)
     }
@@ -66,6 +74,12 @@ def load_settings(environment: Mapping[str, str], overrides: Mapping[str, Any]) 
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         raise ConfigurationError(f"{PREFIX}{name.upper()}: {first['msg']}.", setting=name) from error
+    if settings.renew_s > settings.lease_s / 2:
+        detail = (
+            f"{PREFIX}RENEW_S={settings.renew_s:g} is more than half of {PREFIX}LEASE_S={settings.lease_s:g}: healthy "
+            f"runs would lose their worker. A third of the lease works: {PREFIX}RENEW_S={settings.lease_s / 3:.6g}."
+        )
+        raise ConfigurationError(detail, setting="renew_s")
     if not settings.loopback and not settings.tokens.strip():
         detail = (
             f"Listening on {settings.host} would let anybody in: set {PREFIX}TOKENS=tenant=token, "
@@ -73,3 +87,15 @@ def load_settings(environment: Mapping[str, str], overrides: Mapping[str, Any]) 
         )
         raise ConfigurationError(detail, setting="tokens")
     return settings
+
+
+def _refuse_unknown(environment: Mapping[str, str], known: Mapping[str, str]) -> None:
+    """A misspelt setting would be as good as none: with REATTACH_TOKEN_S everybody would be let in."""
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable.startswith(TESTS_PREFIX) or not environment[variable]:
+            continue
+        if variable not in known and variable not in OTHERS:
+            name = variable.removeprefix(PREFIX)
+            near = get_close_matches(name.upper(), [setting.upper() for setting in known.values()], n=1)
+            meant = f"Is {PREFIX}{near[0]} meant?" if near else "Unset it; `reattach config` lists all settings."
+            raise ConfigurationError(f"{variable} is no setting. {meant}", setting=name.lower())

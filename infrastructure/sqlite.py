@@ -49,18 +49,21 @@ def connect_writer(path: Path, durability: Durability) -> sqlite3.Connection:
     """A connection that may write. Raises sqlite3.Error."""
     connection = _connect(path)
     try:
-        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        if connection.execute("PRAGMA page_count").fetchone() == (
-            0,
-        ):  # later it has no effect, and writes all the same
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'strict' else 'NORMAL'}")
-        connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT_BYTES}")
+        prepare_writer(connection, durability)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def prepare_writer(connection: sqlite3.Connection, durability: Durability) -> None:
+    """Make a new connection one that may write. Raises sqlite3.Error."""
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):  # later it has no effect, and writes all the same
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'strict' else 'NORMAL'}")
+    connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT_BYTES}")
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -29,6 +29,7 @@ FAULTS: Final = (
     "wake-up",
     "stall",
     "late-read",
+    "crash",
 )
 """The classes of faults."""
 
@@ -82,7 +83,7 @@ def draw_config(tape: Tape, store: str | None = None) -> Config:
     return Config(
         nodes=1 + tape.draw("config.nodes", 3),
         workers=tape.draw("config.workers", 3),
-        remote_workers=tape.draw("config.remote-workers", 2),
+        remote_workers=tape.draw("config.remote-workers", 3),
         authors=1 + tape.draw("config.authors", 3),
         watchers=tape.draw("config.watchers", 3),
         rivals=tape.draw("config.rivals", 3),
@@ -121,6 +122,7 @@ def trouble(config: Config, tape: Tape) -> Trouble:
         unknown_p=config.rate("store-unknown", 0.015),
         unread_p=config.rate("store-lost", 0.01),
         stall_p=config.rate("stall", 0.01),
+        crash_p=config.rate("crash", 0.01),
         wake_lost_p=config.rate("wake-up", 0.2),
         wake_twice_p=config.rate("wake-up", 0.1),
         wake_late_s=0.05 if config.has("wake-up") else 0.0,

@@ -43,6 +43,12 @@ class Machine:
         """The way of the incarnation that lives now."""
         return self.ways[-1] if self.ways else None
 
+    @property
+    def busy(self) -> int:
+        """How many runs its worker is busy with."""
+        service = self.node.service
+        return service.worker.busy if service is not None and service.worker is not None else 0
+
 
 class Surroundings(Protocol):
     """What the plan needs of its world."""
@@ -92,6 +98,14 @@ class Plan:
             self._world.trace.emit("down", proc=process.label, how="kill")
             process.kill()
             self._restart_later()
+
+    def crash(self) -> None:
+        """Kill it right now, and start it again a little later."""
+        process = self._machine.process
+        self._world.trace.emit("down", proc=process.label, how="kill")
+        process.kill()
+        seconds = self._world.tape.pick(f"fault.crash-s:{self.name}", DOWN_S)
+        asyncio.get_running_loop().call_later(seconds, self.revive)
 
     def _drain(self) -> None:
         process = self._machine.process

@@ -1,26 +1,21 @@
-"""`reattach simulate mutants`, `crashpoints` and `audit`: how good the search is, and whether it can be believed."""
+"""`reattach simulate mutants` and `audit`: how good the search is, and whether it can be believed."""
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Sequence
 from statistics import median, quantiles
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ..adapters.cli.terminal import Terminal
 from . import catalogue
 from .audit import HASH_SEEDS, Audit
 from .audit import audit as run_audit
-from .campaign import JOBS, Limits, Tally, run_tasks
-from .job import Task
+from .campaign import JOBS
 from .options import known_bug, setting
 from .pool import JobsFail
 from .progress import StatusLine
-from .report import Setting
 from .scoreboard import Row, score, shrink_first
-from .searching import Findings
-from .tape import Tape
 from .verdicts import Verdict
 
 MUTANT_SEEDS: Final = range(100)
@@ -52,7 +47,7 @@ def mutants(options: argparse.Namespace, terminal: Terminal) -> int:
                 line.show(f"shrinking {row.name}")
                 shrink_first(row)
     except JobsFail as error:
-        return _broken(error, terminal)
+        return broken(error, terminal)
     missed = [row.name for row in rows if not row.hits]
     slipped = [row.name for row in rows if row.slips]
     troubles = [text for row in rows for text in row.troubles]
@@ -78,7 +73,7 @@ def audit(options: argparse.Namespace, terminal: Terminal) -> int:
                 hash_seeds=options.hash_seeds or HASH_SEEDS,
             )
     except JobsFail as error:
-        return _broken(error, terminal)
+        return broken(error, terminal)
     verdict = Verdict.CLEAN
     if result.differences:
         verdict = Verdict.NOT_DETERMINISTIC
@@ -98,50 +93,8 @@ def audit(options: argparse.Namespace, terminal: Terminal) -> int:
     return verdict
 
 
-def crashpoints(options: argparse.Namespace, terminal: Terminal) -> int:
-    """Kill a process at each of its writes, one world for each of them."""
-    chosen, tally = setting(options), Tally()
-    points = crash_points(options.seed, chosen)
-    try:
-        with StatusLine(sys.stderr) as line:
-            run_tasks(
-                [Task(options.seed, chosen, point=point) for point in points],
-                tally,
-                lambda tally: line.show(
-                    f"{tally.worlds} of {len(points)} crash points, {len(tally.failures)} failures"
-                ),
-                Limits(options.jobs or JOBS, None, None),
-            )
-    except JobsFail as error:
-        return _broken(error, terminal)
-    found = Findings(options, terminal, chosen)
-    verdict = found.verdict(tally.failures, tally.troubles)
-    failed = {outcome.point: outcome.violation for outcome in tally.failures}
-    if options.json:
-        report = {"verdict": verdict.name.lower().replace("_", "-"), "points": len(points), "failed": failed}
-        terminal.result(json.dumps({**report, **found.json()}))
-        return verdict
-    terminal.result(f"{len(points)} crash points of seed {options.seed}: {len(failed)} break a promise")
-    for point in points:
-        if point in failed:
-            terminal.result(f"  {point}: {failed[point]}")
-    for text in found.told():
-        terminal.result(text)
-    return verdict
-
-
-def crash_points(seed: int, chosen: Setting) -> list[str]:
-    """The seam to `crashpoints`: `points(tape, planted=, agents=, store=)` names every point of this world.
-
-    `run_point(tape, point=, planted=, agents=, store=, tracing=)` runs the world with a crash there, and gives its
-    Report, whose decisions replay it without naming the point again.
-    """
-    module: Any = importlib.import_module(".crashpoints", __package__)
-    given = {"planted": chosen.planted, "agents": chosen.agents, "store": chosen.store}
-    return [str(point) for point in cast("Sequence[object]", module.points(Tape(seed), **given))]
-
-
-def _broken(error: JobsFail, terminal: Terminal) -> int:
+def broken(error: JobsFail, terminal: Terminal) -> int:
+    """Say that no job could be started."""
     terminal.error(f"The simulator doesn't start: {error}")
     return Verdict.TROUBLE
 

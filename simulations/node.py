@@ -30,8 +30,8 @@ SETTINGS: Final = load_settings(
 STREAMS_CLOSE_S: Final = 0.2
 """Seconds the last streams get to close after they were told to."""
 
-TASKS_AT_REST: Final = 6
-"""Tasks of a node that has nothing to do: its main, keepalives, claim and renew, the poll for wake-ups, one spare."""
+TASKS_AT_REST: Final = 7
+"""Tasks of a node that has nothing to do: main, keepalives, claim, renew, sweep, poll for wake-ups, one spare."""
 
 
 class Node:

@@ -86,6 +86,11 @@ class Tape:
         return low + (high - low) * self.draw(site, steps) / steps
 
     @property
+    def asked(self) -> dict[str, int]:
+        """How often each site was asked so far."""
+        return {site: len(log) for site, log in self._log.items()}
+
+    @property
     def decisions(self) -> dict[str, list[int]]:
         """What was answered, by site. Zeros at the end are left out, as replaying gives them anyway."""
         trimmed: dict[str, list[int]] = {}

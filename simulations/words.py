@@ -12,6 +12,11 @@ Fields = Mapping[str, Any]
 MINOR: Final = frozenset({"send", "deliver", "arrive", "end", "mark", "phase", "wake", "knobs"})
 """Events that a reader can do without at first."""
 
+TROUBLE: Final = frozenset(
+    {"pause", "cut", "clog", "lost", "unknown", "crash", "unread", "reset", "stall", "skew", "fault"}
+)
+"""Events that are always the world's own doing."""
+
 WORKS_SHOWN: Final = 4
 """Works of a commit that are named; the others are counted."""
 
@@ -65,7 +70,7 @@ def is_fault(record: Record) -> bool:
         case "leave":
             return record.get("how") == "vanish"
         case kind:
-            return kind in {"pause", "cut", "clog", "lost", "unknown", "unread", "reset", "stall", "skew", "fault"}
+            return kind in TROUBLE
 
 
 def is_minor(record: Record) -> bool:
@@ -160,6 +165,7 @@ _SENTENCES: Final[Mapping[str, Callable[[str, Fields], str]]] = {
     "up": lambda who, r: f"{who} starts{_rest(r)}",
     "down": lambda who, r: f"{who} {_DOWN.get(str(r.get('how')), 'stops')}",
     "pause": lambda who, r: f"{who} is frozen for {r.get('s')} s (as by SIGSTOP)",
+    "crash": lambda who, r: f"{who} is going to die right {r.get('when')} this write: {_works(r)}",
     "resume": lambda who, r: f"{who} goes on",
     "request": _request,
     "answer": lambda who, r: f"{who} answers x{r.get('x')} with {r.get('status')}",
@@ -215,9 +221,11 @@ _DECISIONS: Final[Mapping[str, str]] = {
     "fault.kind": "the {nth} fault of {who} is of another kind (number {value} of those that may happen)",
     "fault.pause-s": "{who} is frozen longer, the {nth} time (choice {value})",
     "fault.down-s": "{who} stays down longer, the {nth} time (choice {value})",
+    "fault.crash-s": "{who} stays down longer after its {nth} death at a write (choice {value})",
     "fault.cut-s": "{who} is cut off longer, the {nth} time (choice {value})",
     "store.lost": "the {nth} write of {who} is lost before anything was done",
     "store.unknown": "the {nth} write of {who} is done, and the answer is lost",
+    "store.crash": "{who} dies at its {nth} write (1: before it is done, 2: after that, and nobody is told): {value}",
     "store.stall": "{who} is frozen right after its {nth} write",
     "store.stall-s": "{who} is frozen longer after a write, the {nth} time (choice {value})",
     "store.unread": "the {nth} read of {who} fails",

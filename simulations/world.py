@@ -7,11 +7,10 @@ nothing is left behind.
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextvars import Context
 from typing import Any, Final
 
-from ..domain.agent import Agent
 from ..domain.ports import Store
 from ..infrastructure.eventstore.writer import Work, Written
 from .anyio_patch import patched_anyio
@@ -19,28 +18,33 @@ from .bugs import bugs_end
 from .config import Config, conditions, draw_config, machines, trouble
 from .faults import Machine, Plan
 from .guard import guarded
+from .limits import small_limits
 from .loop import Deadlock, SimLoop, StepBudget
 from .network import Network
 from .node import SETTINGS, Node
 from .oracle import Log, Oracle
+from .oracle.expiries import check_expiries
+from .oracle.outputs import check_outputs
 from .oracle.races import check_races
-from .planted import planted_bug
-from .process import Process, SimClock, SimIds
+from .planted import planted_bug, store_of
+from .process import EPOCH, Process, SimClock, SimIds
 from .report import Report
-from .store import Core, DualCore, ModelCore, SqliteCore, open_over
+from .store import open_over
 from .store.faulty import FaultyStore, Shore, Way, work_name
+from .store.opening import core_of
 from .tape import Tape
 from .teardown import quiet_gc
 from .telling import plain, running, told, unhandled
 from .trace import Trace
 from .violation import Violation
-from .workload.agents import world_agents
+from .workload.agents import SPOKEN, world_agents
 from .workload.author import Author
 from .workload.board import Board
 from .workload.onlookers import Rival, Watcher
+from .workload.probe import LONG_S, Probe
 from .workload.remote import RemoteWorker
 from .workload.scripts import draw_input
-from .workload.users import Users, of_run
+from .workload.users import Users
 
 SETTLE_S: Final = 60.0
 """Seconds after the healing within which everything must have settled."""
@@ -50,9 +54,6 @@ PROBE_S: Final = 5.0
 
 REST_S: Final = 6.0
 """Seconds that connections and tasks get to go away at the end."""
-
-MESSAGES_MAX: Final = 10_000
-"""Messages of a session that are judged."""
 
 STEPS_MAX: Final = 150_000
 """Steps of one world. A hundred times what most need."""
@@ -68,8 +69,8 @@ def run_world(
 ) -> Report:
     """Run the world that this tape describes, from its start to its end or to the first broken promise."""
     tape.planted = planted
-    with planted_bug(planted), quiet_gc():
-        world = World(tape, agents, store, tracing=tracing)
+    with planted_bug(planted), small_limits(tape), quiet_gc():
+        world = World(tape, agents, store or store_of(planted), tracing=tracing)
         with guarded(world.loop, tape.seed), patched_anyio(), bugs_end(world.loop):
             world.run()
         return world.report()
@@ -88,20 +89,22 @@ class World:
         self.network = Network(self.loop, tape, self.trace, conditions(config, tape))
         self.watchdog = config.watchdog
         self.healed = False
+        self._well_since = EPOCH
         self.marks: dict[str, int] = {}
         self.board = Board([], {}, {}, {})
         self._found: Violation | None = None
         self._trouble: str | None = None
         self._clock = SimClock(self.loop)
-        self._core, self._end_core = _core(config.store, self._clock)
+        self._core, self._end_core = core_of(config.store, self._clock)
         self._core.on_commit = self._committed
         self.oracle = Oracle(self._core, self._clock.now, self.mark, retention_s=SETTINGS.idempotency_retention_s)
         self.log: Log = self.oracle.log
         self._users = Users.load(agents)
-        self._agents: Mapping[str, Agent] = {**world_agents(), **self._users.agents}
+        self._agents = world_agents(self._users.agents, elsewhere=config.remote_workers > 0)
         self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core)
         self._sources = 0
         self._machines = [self._machine(name, serves=serves) for name, serves in machines(config)]
+        self._plans = [Plan(self, machine) for machine in self._machines]
         self._clients: list[str] = []
 
     # What clients and faults need.
@@ -143,9 +146,10 @@ class World:
         self.network.down(process)
 
     async def _open_store(self, process: Process) -> Store:
-        machine = next(machine for machine in self._machines if machine.process is process)
+        pairs = zip(self._machines, self._plans, strict=True)
+        machine, plan = next(pair for pair in pairs if pair[0].process is process)
         self.trace.emit("up", proc=process.label)
-        way = Way(self._shore, process)
+        way = Way(self._shore, process, plan.crash)
         store = open_over(self._core, way.committer, way.wakeups)
         await store.start()
         machine.ways.append(way)
@@ -201,10 +205,9 @@ class World:
         for machine in self._machines:
             machine.process.start()
         people, remotes = self._people(), self._remotes()
-        plans = [Plan(self, machine) for machine in self._machines]
-        planned = [self.spawn(f"{plan.name}/plan", plan.run()) for plan in plans]
+        planned = [self.spawn(f"{plan.name}/plan", plan.run()) for plan in self._plans]
         await asyncio.wait([*people, *planned], timeout=self.config.faulty_s)
-        self._heal(plans, planned)
+        self._heal(planned)
         await self._settle(people)
         await self._probe()
         await self._rest(remotes)
@@ -231,14 +234,15 @@ class World:
         self._clients += names
         return [self.spawn(name, RemoteWorker(self, name).live()) for name in names]
 
-    def _heal(self, plans: Sequence[Plan], planned: Sequence[asyncio.Task[None]]) -> None:
+    def _heal(self, planned: Sequence[asyncio.Task[None]]) -> None:
         self.trace.emit("phase", name="heal")
         self.healed = True
+        self._well_since = self._clock.now()
         for task in planned:
             task.cancel()
         self.network.mend()
         self._shore.trouble.end()
-        for plan in plans:
+        for plan in self._plans:
             plan.heal()
 
     async def _settle(self, people: Sequence[asyncio.Task[None]]) -> None:
@@ -251,31 +255,22 @@ class World:
             raise Violation("run-stuck", detail, run_id=runs[0])
         if pending:
             names = ", ".join(sorted(task.get_name() for task in pending))
-            raise Violation(
-                "not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault, every run has ended."
-            )
+            detail = f"{names} still wait {SETTLE_S:.0f} s after the last fault, every run has ended."
+            raise Violation("not-served", detail)
         check_races(self.board.decisions, self.board.endings, self.oracle)
-        self._judge_users()
-
-    def _judge_users(self) -> None:
-        for run_id in self.log.all() if self._users.agents else ():
-            view = self._core.run_view(run_id)
-            job = self._core.job(view.run.job_id) if view is not None else None
-            if view is not None and job is not None:
-                found = self._core.messages(view.run.session_id, None, MESSAGES_MAX)
-                self._users.judge(view.run, job.input, of_run(run_id, [message for _, message in found]))
+        check_outputs(self._core, self.log.all(), SPOKEN)
+        check_expiries(self.log, self._well_since)
+        self._users.judge_all(self._core, self.log.all())
 
     async def _probe(self) -> None:
         """A new run is served promptly: a wake-up that was lost for good shows here."""
         paused_until = max(machine.process.incarnation.paused_until for machine in self._machines)
         await asyncio.sleep(max(0.0, paused_until - self.loop.time()))
         self.trace.emit("phase", name="probe")
-        board = Board([], {}, {}, {}, 1)
-        probe = Author(self, board, "probe", lambda _: ("script", {"steps": [{"text": "Are you there?"}]}), turns=1)
-        task = self.spawn("probe", probe.live())
-        _, pending = await asyncio.wait([task], timeout=PROBE_S)
+        task = self.spawn("probe", Probe(self, "probe", lambda: sum(machine.busy for machine in self._machines)).live())
+        _, pending = await asyncio.wait([task], timeout=LONG_S + PROBE_S)
         if pending:
-            raise Violation("probe-late", f"A new run was not served within {PROBE_S:.0f} s although all is well.")
+            raise Violation("probe-late", f"New runs were not served within {PROBE_S:.0f} s although all is well.")
 
     async def _rest(self, remotes: Sequence[asyncio.Task[None]]) -> None:
         """Nothing is left behind, and looking changes nothing."""
@@ -303,15 +298,3 @@ class World:
             exchanges=self.network.exchanges,
             commits=self._core.commits,
         )
-
-
-def _core(store: str, clock: SimClock) -> tuple[Core, Callable[[], None]]:
-    """The core of this name, and what lets go of it."""
-    if store == "model":
-        return ModelCore(clock), _nothing
-    sqlite = SqliteCore(clock)
-    return (sqlite if store == "sqlite" else DualCore(ModelCore(clock), sqlite)), sqlite.end
-
-
-def _nothing() -> None:
-    """A model holds nothing."""

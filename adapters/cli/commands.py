@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,7 +11,7 @@ from ...domain.errors import ReattachError
 from ..client import Unreachable
 from . import deciding, running, serving
 from .exits import Exit, UsageError, exit_of
-from .options import DEFAULT_URL, Commands
+from .options import DEFAULT_URL, Commands, invocation
 from .screen import compact
 from .terminal import Terminal
 
@@ -41,7 +42,7 @@ def execute(arguments: Sequence[str], extra: Sequence[Callable[[Commands], None]
             if name not in _SAID_ALREADY and value:
                 terminal.note(f"  {name}: {compact(value)}", "dim")
         if isinstance(error, Unreachable):
-            terminal.note("A server on this machine is started with: reattach serve")
+            terminal.note(f"A server on this machine is started with: {shlex.join((*invocation(), 'serve'))}")
         return exit_of(error)
     return code
 

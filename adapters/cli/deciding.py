@@ -29,9 +29,10 @@ def add(commands: Commands) -> None:
 
 async def _decide(options: argparse.Namespace, terminal: Terminal) -> int:
     async with connect(options) as client:
-        waiting = {approval.approval_id: approval for approval in (await client.run(options.run)).pending_approvals}
+        before = await client.run(options.run)
+        waiting = {approval.approval_id: approval for approval in before.pending_approvals}
         if not options.approval and not waiting:
-            terminal.error(f"{options.run} waits for no approval.")
+            _nothing_waits(options, terminal, before)
             return Exit.FAILED
         approval_id = options.approval or _only(options, list(waiting))
         run = await _send(client, options, approval_id)
@@ -47,6 +48,13 @@ async def _decide(options: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.note(f"Follow the run: {command_line(options, 'follow', run.run_id)}")
     return Exit.COMPLETED
+
+
+def _nothing_waits(options: argparse.Namespace, terminal: Terminal, run: Run) -> None:
+    terminal.error(f"{run.run_id} waits for no approval: it is {run.status}.")
+    terminal.note(f"Everything it asked, and what was decided: {command_line(options, 'follow', run.run_id)}")
+    named = command_line(options, options.verb, run.run_id, "APPROVAL")
+    terminal.note(f"Naming an approval gives the decision recorded for it: {named}")
 
 
 async def _send(client: Client, options: argparse.Namespace, approval_id: str) -> Run:

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from ...domain.identifiers import RUN_PREFIX, SESSION_PREFIX, is_identifier, parse_seq
 from .exits import UsageError
-from .options import Commands, add_client_options, connect, in_loop
+from .options import Commands, add_client_options, connect, in_loop, is_text
 from .terminal import Terminal
 from .watch import Watch
 
@@ -41,6 +41,9 @@ def read_input(text: str) -> JsonValue:
             text = (sys.stdin.buffer.read() if where == "-" else Path(where).read_bytes()).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise argparse.ArgumentTypeError(f"{where} can't be read: {error}") from error
+    if not is_text(text):
+        message = "these words are no UTF-8; write them into a UTF-8 file, and name it: --input @FILE"
+        raise argparse.ArgumentTypeError(message)
     try:
         value: JsonValue = from_json(text, allow_inf_nan=False)
     except ValueError as error:

@@ -27,7 +27,10 @@ class Wish(NamedTuple):
     def of(cls, scope: Scope) -> "Wish":
         """Read header and query. Raises InvalidCursor or Malformed."""
         query = _query(scope)
-        header = next((value for name, value in scope["headers"] if name == b"last-event-id"), None)
+        headers = [value for name, value in scope["headers"] if name == b"last-event-id"]
+        if len(headers) > 1:
+            raise Malformed("Last-Event-ID stands more than once.", field="Last-Event-ID")
+        header = headers[0] if headers else None
         text = header.decode("latin-1") if header is not None else query.get("after")
         seq = parse_seq(text) if text is not None and header is None else None
         cursor = Cursor.parse(text) if text is not None and seq is None else None

@@ -88,6 +88,7 @@ STATUS: Final[Mapping[type[e.ReattachError], int]] = {
     e.Invalid: 422,
     e.InvalidFrames: 422,
     e.UnknownAgent: 422,
+    e.UnwritableOutput: 422,
     HeadTooLarge: 431,
     e.ReattachError: 500,  # the base class stands for bugs of ours
     e.ConfigurationError: 500,

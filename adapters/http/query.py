@@ -33,7 +33,8 @@ REPLAYED: Final = "Idempotent-Replayed"
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _TEXT: Final = re.compile(rf"[^\x00-\x1f\x7f\ufffd]{{1,{FILTER_CHARS_MAX}}}")
-_EVENT_STREAM: Final = re.compile(r"\s*text/event-stream\s*(;(?!\s*q\s*=\s*0(\.0*)?\s*(;|$)).*)?", re.IGNORECASE)
+_EVENT_STREAM: Final = "text/event-stream"
+_NOT_WANTED: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,13 @@ def check_query(scope: Scope) -> None:
         raise Malformed(f"A query string has at most {QUERY_BYTES_MAX} bytes.", limit=QUERY_BYTES_MAX)
 
 
+def refuse_query(scope: Scope) -> None:
+    """Raise Malformed, naming it, for any query parameter: none is known here."""
+    if scope["query_string"]:
+        for name in _parameters(scope):
+            raise Malformed(f"?{name[:50]} is not known here; no parameter is.", field=name)
+
+
 def run_id_in(scope: Scope) -> RunId:
     """The run that the path names, if it has the form of one. Raises NotFound."""
     return as_run(scope["path_params"]["run_id"])
@@ -96,7 +104,7 @@ def idempotency_in(scope: Scope, payload: JsonValue) -> Idempotency | None:
 def wants_stream(scope: Scope) -> bool:
     """Whether Accept lists text/event-stream. Raises InvalidCursor for a Last-Event-ID that the stream would refuse."""
     accepted = (value.decode("latin-1") for name, value in scope["headers"] if name == b"accept")
-    if not any(_EVENT_STREAM.fullmatch(piece) for value in accepted for piece in value.split(",")):
+    if not any(_is_stream(piece) for value in accepted for piece in value.split(",")):
         return False
     cursor = header(scope, "Last-Event-ID")
     if cursor is not None:
@@ -111,6 +119,12 @@ def header(scope: Scope, name: str) -> str | None:
     if len(values) > 1:
         raise Malformed(f"{name} stands more than once.", field=name)
     return values[0].decode("latin-1") if values else None
+
+
+def _is_stream(accepted: str) -> bool:
+    """Whether this piece of an Accept header asks for an event stream; `q=0` says that it does not."""
+    media, *parameters = accepted.lower().split(";")
+    return media.strip() == _EVENT_STREAM and not any(map(_NOT_WANTED.fullmatch, parameters))
 
 
 def _parameters(scope: Scope) -> dict[str, str]:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ...domain.errors import Draining, NotFound, ReattachError, RecordDamaged
 from .auth import Audience, Tokens
 from .problems import MethodNotAllowed, problem
-from .query import check_query
+from .query import check_query, refuse_query
 
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
@@ -21,7 +21,10 @@ LOGGER: Final = logging.getLogger(__name__)
 
 
 class Operation(NamedTuple):
-    """One method of one path. `starts_work`: not while this process drains. `stream`: no HEAD, for it has no end."""
+    """One method of one path. `starts_work`: not while this process drains. `stream`: no HEAD, for it has no end.
+
+    `query`: the endpoint reads the query itself, and refuses what it does not know. What is PUBLIC ignores any.
+    """
 
     method: str
     path: str
@@ -29,6 +32,7 @@ class Operation(NamedTuple):
     audience: Audience = Audience.TENANT
     starts_work: bool = False
     stream: bool = False
+    query: bool = False
 
 
 class Door:
@@ -43,6 +47,8 @@ class Door:
         check_query(scope)
         if operation.audience is not Audience.PUBLIC:
             scope["tenant"] = self._tokens.tenant(scope, operation.audience)
+            if not operation.query:
+                refuse_query(scope)
         if operation.starts_work and self._draining():
             raise Draining
 

@@ -20,7 +20,7 @@ from ...domain.transitions import Status
 from .body import Bodies, Body, Reason
 from .place import Wish, check_config
 from .problems import UnknownPage
-from .query import REPLAYED, PageQuery, idempotency_in, wants_stream
+from .query import REPLAYED, PageQuery, idempotency_in, refuse_query, wants_stream
 from .resources import answer, page, run_path, run_resource, started_resource
 
 
@@ -82,6 +82,8 @@ class Runs:
         """POST /v1/sessions/{session_id}/runs: 202 and the run, or with Accept: text/event-stream the run's stream."""
         scope = request.scope
         streams = wants_stream(scope)
+        if not streams:
+            refuse_query(scope)
         body = await self._bodies.read(request, Start)
         if streams:  # what the stream would refuse must not start anything
             check_config(body.request_config, Wish.of(scope))

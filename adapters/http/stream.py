@@ -5,7 +5,6 @@ the same GET with a cursor; there is no second read path. What begins a stream h
 a waiting reader costs what it holds, and most readers wait.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
@@ -27,8 +26,6 @@ from .walk import Walk
 Headers = Iterable[tuple[bytes, bytes]]
 
 _NO_CONTENT: Final = [(b"cache-control", b"no-store")]
-
-_log: Final = logging.getLogger("reattach.stream")
 
 
 class Streams:
@@ -88,11 +85,7 @@ class Streams:
         try:
             await walk.begin(place, wish)
         except ReattachError as error:
-            if isinstance(error, StoreUnavailable):
-                _log.info("a stream could not begin: %s", error)
-            else:
-                _log.exception("a stream could not begin")
-            self._broadcaster.reconnect(walk.reader, "unavailable")
+            walk.give_up(error)
         except BaseException:
             walk.stop()
             raise

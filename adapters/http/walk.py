@@ -1,12 +1,13 @@
 """A walk: one reader's way through its log. First a page, then page after page, then live; in a session run by run."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from starlette.types import Receive
 
-from ...domain.errors import StoreUnavailable
+from ...domain.errors import ReattachError, StoreUnavailable
 from ...domain.identifiers import SessionId
 from ...domain.ports import Record
 from . import sse
@@ -20,6 +21,8 @@ FIRST_PAGE_FRAMES: Final = 64
 
 PAGE_FRAMES: Final = 1024
 """Frames of every further read."""
+
+_log: Final = logging.getLogger("reattach.stream")
 
 
 class Walk:
@@ -65,7 +68,15 @@ class Walk:
         if caught_up and self._follow:
             self._go_live(feed)
         else:
-            self._moving = asyncio.get_running_loop().create_task(self._catch_up())
+            self._move(self._catch_up)
+
+    def give_up(self, error: ReattachError) -> None:
+        """The answer has begun: from here on, trouble is a reconnect."""
+        if isinstance(error, StoreUnavailable):
+            _log.info("a stream could not go on: %s", error)
+        else:
+            _log.error("a stream could not go on", exc_info=error)
+        self._broadcaster.reconnect(self.reader, "unavailable")
 
     async def until_left(self, receive: Receive) -> None:
         """Wait until the client has left or has been sent everything, then let go of all."""
@@ -78,15 +89,11 @@ class Walk:
     async def _catch_up(self) -> None:
         """Read on from the store, page by page, until the window is reached."""
         feed = self._feed
-        try:
-            if not self._follow and feed is not None:
-                await self._replay(feed)
-                return
-            while feed is not None and not self.reader.closed and not await self._page(feed, PAGE_FRAMES):
-                pass
-        except StoreUnavailable:
-            self._broadcaster.reconnect(self.reader, "unavailable")
+        if not self._follow and feed is not None:
+            await self._replay(feed)
             return
+        while feed is not None and not self.reader.closed and not await self._page(feed, PAGE_FRAMES):
+            pass
         if feed is not None and not self.reader.closed:
             self._go_live(feed)
 
@@ -149,16 +156,22 @@ class Walk:
 
     def _next_turn(self) -> None:
         self._forget()
-        self._moving = asyncio.get_running_loop().create_task(self._move_on())
+        self._move(self._move_on)
+
+    def _move(self, on: Callable[[], Awaitable[None]]) -> None:
+        self._moving = asyncio.get_running_loop().create_task(self._moved(on))
+
+    async def _moved(self, on: Callable[[], Awaitable[None]]) -> None:
+        """Nobody awaits this task: what goes wrong in it is said here, or the reader would wait for ever."""
+        try:
+            await on()
+        except ReattachError as error:
+            self.give_up(error)
 
     async def _move_on(self) -> None:
         """Go to the session's next run, or wait until there is one."""
-        if self._session_id is None:
-            return
-        try:
+        if self._session_id is not None:
             await self._to_next(self._session_id)
-        except StoreUnavailable:
-            self._broadcaster.reconnect(self.reader, "unavailable")
 
     async def _to_next(self, session_id: SessionId) -> None:
         run = self._feed.view.run if self._feed else None

@@ -103,6 +103,8 @@ class Delivery:
         retry, kind, cursor, data = match[1], match[2].decode(), match[3], match[4]
         if retry is None and not self._started:
             self._violate("retry-missing", "the first block carries no `retry:`")
+        if retry is not None and self._started and kind != "stream.reconnect":
+            self._violate("retry-repeated", f"{kind} carries a `retry:` although it is not the first block")
         self._started = True
         if self._over is not None:
             self._violate("after-the-end", f"{kind} came after {self._over}")
@@ -121,6 +123,8 @@ class Delivery:
             self._violate("not-durable", f"{cursor} was sent, but the log of {run_id} ends at {self._log.head(run_id)}")
         if frame != (epoch, data) or generation != GENERATION or not data.startswith(b'{"type":"%b"' % kind.encode()):
             self._violate("frame-altered", f"{cursor} came as {kind} {data[:80]!r}, the log has {frame[1][:80]!r}")
+        if self._reset is not None and self._place is None and self._heads:
+            self._violate("snapshot-missing", f"after the reset ({self._reset}) came {cursor} instead of a snapshot")
         self._follows(run_id, seq)
         self._place = (run_id, seq)
         self.frames += 1

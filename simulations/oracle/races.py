@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from pydantic_core import from_json
+
 from ...domain.identifiers import RunId
 from ..process import EPOCH
 from . import Oracle
@@ -15,6 +17,7 @@ Decisions = Mapping[tuple[RunId, str], Sequence[Operation]]
 Endings = Mapping[RunId, Sequence[Operation]]
 
 _SYSTEM: Final = b'"by":"reattach"'
+_EXPIRED: Final = b'"reason":"expired"'
 
 
 def check_races(decisions: Decisions, endings: Endings, oracle: Oracle) -> None:
@@ -30,9 +33,14 @@ def check_races(decisions: Decisions, endings: Endings, oracle: Oracle) -> None:
 
 def _by_system(run: RunLog, approval_id: str) -> Iterator[Operation]:
     name = f'"{approval_id}"'.encode()
+    deadline = 0.0
     for line, at in zip(run.lines, run.times, strict=True):
-        if line.startswith(b'{"type":"approval.decided"') and name in line and _SYSTEM in line:
-            yield Operation("reattach", Said("deny"), "success", _seconds(at), _seconds(at))
+        if line.startswith(b'{"type":"approval.requested"') and name in line:
+            deadline = _seconds(datetime.fromisoformat(from_json(line)["expires_at"]))
+        elif line.startswith(b'{"type":"approval.decided"') and name in line and _SYSTEM in line:
+            # Past its deadline it counts as denied, whether or not that is recorded yet.
+            called = deadline if _EXPIRED in line else _seconds(at)
+            yield Operation("reattach", Said("deny"), "success", called, _seconds(at))
 
 
 def _by_worker(oracle: Oracle, run_id: RunId) -> Iterator[Operation]:

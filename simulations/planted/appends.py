@@ -9,63 +9,66 @@ _APPEND_ALL: Final = "adapters.appender:Appender._append_all"
 _OUTPUT: Final = ("output-wrong", "failed-without-cause")
 
 
-def _fence(condition: str) -> tuple[Edit, ...]:
-    """The fence without one of its conditions."""
-    return (Edit(_FENCE, "sql.APPEND_OUTPUT,", f"sql.APPEND_OUTPUT.replace({condition!r}, ''),"),)
+_SENT: Final = "await patiently(lambda: self._application.append(append))"
+_REBASED: Final = """try:
+        await self._application.append(append)
+    except Exception as error:
+        if error.code != {code!r}:
+            raise
+        head, old = (await self._application.store.run_view(self._run_id)).head_seq, batch.first_seq
+        data = tuple(
+            line.replace(b',"seq":%d' % seq, b',"seq":%d' % (head + 1 + seq - old), 1)
+            for seq, line in enumerate(batch.data, old)
+        )
+        self.scribe._seq += head + 1 - old
+        self.scribe._first_seq += head + 1 - old
+        again = Batch(head + 1, data, batch.outline, None)
+        await patiently(lambda: self._application.append(Append(self._run_id, self._epoch, again)))"""
+"""An append that is written anew at the log's end, whatever that has become, after an error with this code."""
 
+
+def _rebased(code: str) -> Edit:
+    return Edit("adapters.appender:Appender._append", _SENT, _REBASED.format(code=code))
+
+
+def _fence(condition: str, instead: str = "") -> Edit:
+    """The fence without one of its conditions."""
+    return Edit(_FENCE, "sql.APPEND_OUTPUT,", f"sql.APPEND_OUTPUT.replace({condition!r}, {instead!r}),")
+
+
+_FORGOTTEN: Final = Edit(
+    "adapters.appender:Appender._append",
+    _SENT,
+    "try:\n        await self._application.append(append)\n    except StoreUnavailable:\n        pass",
+)
 
 APPENDS: Final = (
     Planted(
         "append-epoch-unchecked",
-        "Output lands under an epoch that is over.",
+        "Output of an epoch that is over lands (its place fences, too: the worker writes it anew at the log's end).",
         ("zombie-write",),
-        _fence(" AND last.epoch = :epoch"),
+        (_fence(" AND last.epoch = :epoch"), _rebased("stale_epoch")),
         "sqlite",
     ),
     Planted(
         "append-status-unchecked",
-        "Output lands although the run is not running any more.",
+        "Output lands in a run that is not running any more (written anew at the log's end, as above).",
         ("output-while-not-running", "after-terminal"),
-        _fence(" AND runs.status = 'running'"),
+        (_fence(" AND runs.status = 'running'"), _rebased("run_closed")),
         "sqlite",
     ),
     Planted(
         "append-place-unchecked",
-        "Output lands beyond the end of the log.",
-        ("stream-gap", "stream-overlap"),
-        (
-            Edit(
-                _FENCE,
-                "sql.APPEND_OUTPUT,",
-                "sql.APPEND_OUTPUT.replace('last.version + last.frames = :v', 'last.version + last.frames <= :v'),",
-            ),
-        ),
+        "After an append that was lost and forgotten, the next one lands beyond the end of the log.",
+        ("stream-gap",),
+        (_fence("last.frames = :version", "last.frames <= :version"), _FORGOTTEN),
         "sqlite",
     ),
     Planted(
         "append-twice-after-unknown-outcome",
         "An append whose outcome is unknown is written anew at the log's end instead of being sent again.",
         ("part-reused", "message-order", "step-order", "part-closed", "message-id", *_OUTPUT),
-        (
-            Edit(
-                "adapters.appender:Appender._append",
-                "await patiently(lambda: self._application.append(append))",
-                """try:
-        await self._application.append(append)
-    except StoreUnavailable:
-        await asyncio.sleep(RETRY_S)
-        view = await self._application.store.run_view(self._run_id)
-        head, old = view.head_seq, batch.first_seq
-        data = tuple(
-            line.replace(b',"seq":%d' % (old + n), b',"seq":%d' % (head + 1 + n), 1)
-            for n, line in enumerate(batch.data)
-        )
-        self.scribe._seq += head + 1 - old
-        self.scribe._first_seq += head + 1 - old
-        again = Batch(head + 1, data, batch.outline, batch.checkpoint)
-        await patiently(lambda: self._application.append(Append(self._run_id, self._epoch, again)))""",
-            ),
-        ),
+        (_rebased("store_unavailable"),),
     ),
     Planted(
         "repeat-refused",
@@ -94,22 +97,9 @@ APPENDS: Final = (
         "sqlite",
     ),
     Planted(
-        "losers-writes-kept",
-        "What a work wrote before it failed is committed with its group.",
-        ("loser-landed",),
-        (
-            Edit(
-                "infrastructure.eventstore.writer:Writer._one",
-                'connection.execute("ROLLBACK TO work")',
-                "pass",
-            ),
-        ),
-        "sqlite",
-    ),
-    Planted(
         "two-appends-in-flight",
         "The appender does not wait for one append before it sends the next.",
-        ("left-open", *_OUTPUT),
+        ("left-open", "checkpoint-stale", *_OUTPUT),
         (
             Edit(
                 _APPEND_ALL,
@@ -121,19 +111,13 @@ APPENDS: Final = (
     Planted(
         "append-not-repeated",
         "An append that the store did not take is forgotten.",
-        ("left-open", *_OUTPUT),
-        (
-            Edit(
-                "adapters.appender:Appender._append",
-                "await patiently(lambda: self._application.append(append))",
-                "try:\n        await self._application.append(append)\n    except StoreUnavailable:\n        pass",
-            ),
-        ),
+        ("left-open", "checkpoint-stale", *_OUTPUT),
+        (_FORGOTTEN,),
     ),
     Planted(
         "completed-before-durable",
         "A worker says that a run is complete without waiting for its output to be durable.",
-        _OUTPUT,
+        ("checkpoint-stale", *_OUTPUT),
         (
             Edit(
                 "adapters.worker:Worker._segment",

@@ -89,7 +89,7 @@ APPROVALS: Final = (
     Planted(
         "expiry-undone-by-a-refusal",
         "An expiry is recorded in the transaction of the decision that it refuses, and undone with it.",
-        (_NOT_IN_ORDER, "expiry-undone"),
+        (_NOT_IN_ORDER,),
         (Edit(f"{_APPLICATION}.decide", "await self.store.transact(overdue)", "pass"),),
     ),
     Planted(
@@ -101,7 +101,7 @@ APPROVALS: Final = (
     Planted(
         "approvals-numbered-again",
         "A second wait gives its approvals the ids of the first.",
-        ("approval-reused", "failed-without-cause"),
+        ("approval-reused", "failed-without-cause", "answer-wrong"),
         (Edit(f"{_APPLICATION}.suspend", "asked = len(run.approvals)", "asked = 0"),),
     ),
 )

@@ -3,13 +3,13 @@
 import importlib
 import inspect
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, Final
 
-PACKAGE = __package__.rpartition(".simulations.")[0]
+PACKAGE: Final = __name__.removesuffix(".simulations.planted.edit")
 """The package whose code is edited."""
 
 
@@ -44,12 +44,12 @@ class Planted:
 
 
 @contextmanager
-def edited(edits: Sequence[Edit]) -> Iterator[None]:
+def edited(edits: Sequence[Edit]) -> Generator[None]:
     """Inside, the edits are in place. Raises EditDoesNotFit."""
     with ExitStack() as stack:
         changes: dict[str, tuple[FunctionType, str]] = {}
         for edit in edits:
-            function = _function(edit.target)
+            function = function_of(edit.target)
             _, source = changes.get(edit.target, (function, textwrap.dedent(inspect.getsource(function))))
             if source.count(edit.old) != 1:
                 raise EditDoesNotFit(
@@ -62,7 +62,7 @@ def edited(edits: Sequence[Edit]) -> Iterator[None]:
 
 
 @contextmanager
-def _running(function: FunctionType, code: CodeType) -> Iterator[None]:
+def _running(function: FunctionType, code: CodeType) -> Generator[None]:
     """The same function object with other code: whoever has imported it runs the other code, too."""
     before = function.__code__
     function.__code__ = code
@@ -72,7 +72,8 @@ def _running(function: FunctionType, code: CodeType) -> Iterator[None]:
         function.__code__ = before
 
 
-def _function(target: str) -> FunctionType:
+def function_of(target: str) -> FunctionType:
+    """The function that an edit's target names. Raises EditDoesNotFit, or AttributeError if there is none."""
     module, _, path = target.partition(":")
     found: Any = importlib.import_module(f"{PACKAGE}.{module}")
     for name in path.split("."):

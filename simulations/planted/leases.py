@@ -14,9 +14,14 @@ _ZOMBIE: Final = ("zombie-command",)
 EPOCHS: Final = (
     Planted(
         "complete-epoch-unchecked",
-        "A worker that has lost a run completes it.",
-        _ZOMBIE,
+        "A worker that has lost a run completes it, whatever is open by then.",
+        (*_ZOMBIE, "left-open"),
         (
+            Edit(
+                f"{_APPLICATION}.complete",
+                "if outline != outline.closed():",
+                "if run.epoch == epoch and outline != outline.closed():",
+            ),
             Edit(f"{_APPLICATION}.complete", _HELD, _ANYBODYS),
             Edit(f"{_APPLICATION}.complete", "epoch=epoch, stop_reason", "epoch=run.epoch, stop_reason"),
         ),
@@ -128,13 +133,13 @@ LEASES: Final = (
     ),
     Planted(
         "lease-renewed-for-a-stranger",
-        "A worker prolongs a lease of an epoch that is over.",
+        "A worker prolongs the lease of a run that it has lost.",
         ("renewed-by-stranger",),
         (
             Edit(
                 "infrastructure.eventstore.transaction:SqliteTransaction.renew",
-                "self._connection.execute(sql.RENEW_LEASE, lease)",
-                "self._connection.execute(sql.RENEW_LEASE.replace('AND runs.epoch = :held ', ''), lease)",
+                "sql.RENEW_LEASE",
+                "sql.RENEW_LEASE.replace('runs.worker = :holder AND runs.epoch = :held AND ', '')",
             ),
         ),
         "sqlite",
@@ -151,9 +156,14 @@ LEASES: Final = (
                 "    def work(tx: Transaction)",
             ),
             Edit(
+                f"{_APPLICATION}._assign",
+                "if before is Status.PENDING:",
+                "if tx.job(run.job_id).status is Status.PENDING:",
+            ),
+            Edit(
                 f"{_APPLICATION}.claim",
-                "for run_id in tx.pending_runs(agents, max(0, limit - len(assignments))):\n            run = tx.run(run_id)",
-                "for run_id in found:\n            run = tx.run(run_id).model_copy(update={'status': Status.PENDING})",
+                "in tx.pending_runs(agents, max(0, limit - len(assignments))):\n            run = tx.run(run_id)",
+                "in found:\n            run = tx.run(run_id).model_copy(update={'status': Status.PENDING})",
             ),
         ),
     ),
@@ -195,12 +205,6 @@ LEASES: Final = (
         "A worker does not stop the agent of a run that was cancelled.",
         ("cancel-ignored",),
         (Edit("adapters.worker:Worker.committed", "segment[0].cancel()", "pass"),),
-    ),
-    Planted(
-        "concurrency-unlimited",
-        "A worker claims runs however many it has already.",
-        ("overloaded",),
-        (Edit("adapters.worker:Worker._claim", "self._times.concurrency - len(self._segments)", "1000"),),
     ),
 )
 

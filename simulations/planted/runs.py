@@ -90,12 +90,12 @@ RUNS: Final = (
         ),
     ),
     Planted(
-        "turn-counted-twice",
-        "A turn's number is the one before its own.",
+        "turn-skipped",
+        "A turn's number is one more than the next.",
         ("turn-order",),
         (
-            Edit("domain.steps:begin_turn", "session.turns + 1, session", "max(1, session.turns), session"),
-            Edit("domain.session:Session.allow", "fact.turn != self.turns + 1", "fact.turn < self.turns"),
+            Edit("domain.steps:begin_turn", "session.turns + 1, session", "session.turns + 2, session"),
+            Edit("domain.session:Session.allow", "fact.turn != self.turns + 1", "fact.turn <= self.turns"),
         ),
     ),
     Planted(
@@ -105,8 +105,8 @@ RUNS: Final = (
         (
             Edit(
                 "domain.steps:once",
-                "tx.remember(tenant, idempotency.key, Answer(idempotency.fingerprint, made.model_dump_json().encode()))",
-                "pass",
+                "tx.remember(tenant, idempotency.key, Answer(",
+                "(tenant, Answer(",
             ),
         ),
     ),

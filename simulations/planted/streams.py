@@ -13,14 +13,26 @@ RESUMES: Final = (
     Planted(
         "resume-one-too-far",
         "A resume skips the first frame after its cursor.",
-        ("delivery-gap", "clean-end"),
-        (Edit("adapters.http.walk:Walk.begin", "reader.seq = place.seq\n", "reader.seq = place.seq + (place.seq > 0)\n"),),
+        ("delivery-gap", "clean-end", "not-served"),
+        (
+            Edit(
+                "adapters.http.walk:Walk.begin",
+                "reader.seq = place.seq\n",
+                "reader.seq = place.seq + (place.seq > 0)\n",
+            ),
+        ),
     ),
     Planted(
         "resume-one-too-short",
         "A resume sends the frame of its cursor again.",
         ("delivery-repeat",),
-        (Edit("adapters.http.walk:Walk.begin", "reader.seq = place.seq\n", "reader.seq = place.seq - (place.seq > 0)\n"),),
+        (
+            Edit(
+                "adapters.http.walk:Walk.begin",
+                "reader.seq = place.seq\n",
+                "reader.seq = place.seq - (place.seq > 0)\n",
+            ),
+        ),
     ),
     Planted(
         "resume-sends-the-whole-record",
@@ -85,7 +97,7 @@ RESUMES: Final = (
     Planted(
         "reset-without-snapshot",
         "After a cursor was refused the stream goes on at the cursor all the same.",
-        ("delivery-gap", "reset-without-snapshot", "not-served", "clean-end"),
+        ("snapshot-missing", "delivery-gap", "not-served", "clean-end"),
         (Edit("adapters.http.walk:Walk.begin", "if place.reset is not None or wish.snapshot:", "if wish.snapshot:"),),
     ),
 )
@@ -152,10 +164,10 @@ FRAMES: Final = (
         ),
     ),
     Planted(
-        "window-loses-its-first-frame",
-        "The window of a feed says that it begins one frame earlier than it does.",
+        "window-loses-its-first-record",
+        "The window of a feed says that it begins one record earlier than it does.",
         ("delivery-gap",),
-        (Edit("adapters.http.feed:Feed.accept", "self.start = oldest.last_seq + 1", "self.start = oldest.last_seq"),),
+        (Edit("adapters.http.feed:Feed.accept", "self.start = oldest.last_seq + 1", "self.start = oldest.first_seq"),),
     ),
     Planted(
         "reader-skips-a-gap",
@@ -182,7 +194,13 @@ SESSIONS: Final = (
         "session-ends-with-its-run",
         "A session's stream ends with the run it is at.",
         ("clean-end",),
-        (Edit(_ADVANCE, "feed.terminal and seq == feed.head and reader.successor is None", "feed.terminal and seq == feed.head"),),
+        (
+            Edit(
+                _ADVANCE,
+                "feed.terminal and seq == feed.head and reader.successor is None",
+                "feed.terminal and seq == feed.head",
+            ),
+        ),
     ),
 )
 

@@ -5,7 +5,7 @@ from typing import Final
 from .edit import Edit, Planted
 
 _BROADCASTER: Final = "adapters.http.broadcaster:Broadcaster"
-_STARVES: Final = ("not-served", "probe-late", "turn-late")
+_STARVES: Final = ("not-served", "probe-late")
 
 WAKEUPS: Final = (
     Planted(
@@ -13,16 +13,17 @@ WAKEUPS: Final = (
         "A session's stream looks for the next turn first, and asks to be told of it afterwards.",
         ("not-served",),
         (
+            Edit("adapters.http.walk:Walk._to_next", "begun != self._broadcaster.turns_begun", "begun < 0"),
             Edit(
                 "adapters.http.walk:Walk._to_next",
                 "run_id = await self._store.next_run(session_id, *after)",
-                "run_id = await self._store.next_run(session_id, *after)\n    await asyncio.sleep(0.05)",
+                "run_id = await self._store.next_run(session_id, *after)\n        await asyncio.sleep(1)",
             ),
         ),
     ),
     Planted(
         "wake-up-cleared-after-reading",
-        "A feed forgets that it is stale after it was read anew, also if it became so meanwhile.",
+        "A feed forgets that it is stale a moment after it was read anew, also if it became so meanwhile.",
         ("not-served", "probe-late"),
         (
             Edit(
@@ -31,11 +32,17 @@ WAKEUPS: Final = (
                 "known, feed.stale = feed.stale, True\n        if not known:\n            self._mark(feed)",
             ),
             Edit(f"{_BROADCASTER}._mark", "feed.stale = False", "pass"),
+            Edit(f"{_BROADCASTER}.refresh", "feed.stale = False", "pass"),
+            Edit(
+                f"{_BROADCASTER}.refresh",
+                "self._mark(feed)",
+                "await asyncio.sleep(0.05)\n    feed.stale = False\n    self._mark(feed)",
+            ),
         ),
     ),
     Planted(
         "wake-up-cleared-after-claiming",
-        "A worker forgets after each claim that there may be work, also if it came meanwhile.",
+        "A worker rests a moment after each claim, and forgets what came meanwhile.",
         ("claim-late",),
         (
             Edit(
@@ -45,8 +52,8 @@ WAKEUPS: Final = (
             ),
             Edit(
                 "adapters.worker:Worker._claim",
-                "await self._quietly(self._claim_up_to(max(free, 0)))",
-                "await self._quietly(self._claim_up_to(max(free, 0)))\n        self._wake.clear()",
+                "self._claim_up_to(max(free, 0)))",
+                "self._claim_up_to(max(free, 0)))\n        await asyncio.sleep(0.02)\n        self._wake.clear()",
             ),
         ),
     ),
@@ -55,18 +62,6 @@ WAKEUPS: Final = (
         "A feed is not read anew when another process has committed.",
         _STARVES,
         (Edit(f"{_BROADCASTER}.changed", "feed.stale = True", "pass"),),
-    ),
-    Planted(
-        "gap-not-read-anew",
-        "A feed that has missed a record waits for it for ever.",
-        _STARVES,
-        (
-            Edit(
-                "adapters.http.feed:Feed.accept",
-                "self.stale = self.stale or record.last_seq > self.head",
-                "pass",
-            ),
-        ),
     ),
     Planted(
         "wake-up-while-parked-lost",

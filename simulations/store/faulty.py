@@ -29,6 +29,9 @@ from .wakeups import LATE_STEPS, Wakeups
 STALL_S: Final = (2.5, 4.0, 7.5)
 """Seconds a process may stall after a reply: around and beyond its lease, where it hurts."""
 
+MOMENTS: Final = ("", "before", "after")
+"""When a process may die of a group that it writes; by the values of the site `store.crash`."""
+
 T = TypeVar("T")
 
 
@@ -44,6 +47,7 @@ class Trouble:
     unknown_p: float = 0.0
     unread_p: float = 0.0
     stall_p: float = 0.0
+    crash_p: float = 0.0
     wake_lost_p: float = 0.0
     wake_twice_p: float = 0.0
     wake_late_s: float = 0.0
@@ -66,10 +70,15 @@ class Shore:
 
 
 class Way:
-    """The way of one incarnation of a process to the core. `cut_until` is when a partition of it ends."""
+    """The way of one incarnation of a process to the core. `cut_until` is when a partition of it ends.
 
-    def __init__(self, shore: Shore, process: Process) -> None:
+    `crash` kills the process: before a group is written, or after it and before its authors are told.
+    """
+
+    def __init__(self, shore: Shore, process: Process, crash: Callable[[], None]) -> None:
         self.cut_until = 0.0
+        self._crash = crash
+        self._doomed = False
         self.trouble = shore.trouble
         self._shore = shore
         self._loop = shore.loop
@@ -96,6 +105,11 @@ class Way:
         )
 
     def _reply_s(self) -> float:
+        if self._doomed:
+            self._crash()
+            return 0.0
+        if not self._process.up:  # it died of this group, before it was written
+            return 0.0
         if self._tape.chance(f"store.stall:{self._name}", self.trouble.stall_p):
             seconds = self._tape.pick(f"store.stall-s:{self._name}", STALL_S)
             self._trace.emit("pause", proc=self._label, s=seconds)
@@ -109,6 +123,16 @@ class Way:
             return self._told("lost", group)
         if self._tape.chance(f"store.unknown:{self._name}", self.trouble.unknown_p):
             return self._told("unknown", group)
+        return self._crashing(group)
+
+    def _crashing(self, group: Sequence[Work]) -> Fate:
+        moment = MOMENTS[self._tape.sparse(f"store.crash:{self._name}", len(MOMENTS), self.trouble.crash_p)]
+        if moment:
+            self._trace.emit("crash", proc=self._label, works=[work_name(work) for work in group], when=moment)
+        if moment == "before":
+            self._crash()
+            return "lost"
+        self._doomed = moment == "after"
         return "commit"
 
     def _told(self, fate: Fate, group: Sequence[Work]) -> Fate:

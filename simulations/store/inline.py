@@ -71,11 +71,14 @@ def memory() -> Memory:
 
 
 class SqliteCore(Reads):
-    """Implements `Core` by the production code. Call `end` when the world is over."""
+    """Implements `Core` by the production code. Call `end` when the world is over.
 
-    def __init__(self, clock: Clock) -> None:
+    `connection` is that of a database which is there already; without one, it is a new one in memory.
+    """
+
+    def __init__(self, clock: Clock, connection: Memory | None = None) -> None:
         codec = Codec()
-        self._memory = memory()
+        self._memory = connection or memory()
         self._library = Library(Recorder(lambda: self._memory), codec)
         self._writer = Writer(lambda: self._memory, self._library, codec, clock)
         self._commits = 0

@@ -1,31 +1,44 @@
 """The agents of a world besides the script: one that can't be started again, one for remote workers, one that talks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Final
 
 from ...adapters.agents.loading import FunctionAgent
 from ...adapters.agents.script import ScriptAgent
 from ...domain.agent import Agent, Checkpoint, Context, Output, Text
 
+_WORDS: Final = tuple(f"word {n} of turn {{turn}} " for n in range(12))
+_NUMBERS: Final = tuple(f"{n} " for n in range(8))
+SPOKEN: Final[Mapping[str, Sequence[str]]] = {"talk": _WORDS, "fragile": _WORDS, "count": _NUMBERS}
+"""What these agents say, whatever they are asked."""
+
 
 async def talk(context: Context) -> AsyncIterator[Output]:
     """Words without any checkpoint: after a take-over it begins again."""
-    for n in range(12):
-        yield Text(f"word {n} of turn {context.turn} ")
+    for word in _WORDS:
+        yield Text(word.format(turn=context.turn))
         await asyncio.sleep(0.15)
 
 
 async def count(context: Context) -> AsyncIterator[Output]:
     """Numbers with a checkpoint after each: a take-over goes on where it was."""
     done = context.checkpoint if isinstance(context.checkpoint, int) else 0
-    for n in range(done, 8):
-        yield Text(f"{n} ")
+    for n, number in enumerate(_NUMBERS[done:], done):
+        yield Text(number)
         await asyncio.sleep(0.2)
         yield Checkpoint(n + 1)
 
 
-def world_agents() -> Mapping[str, Agent]:
-    """All of them, by name."""
+class Elsewhere(dict[str, Agent]):
+    """Agents that can be asked for; `remote` is not among those that the service's own workers claim."""
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in super().__iter__() if name != "remote")
+
+
+def world_agents(others: Mapping[str, Agent], *, elsewhere: bool) -> Mapping[str, Agent]:
+    """All of them and the others, by name. `elsewhere`: remote workers run theirs, not the service."""
     agents: list[Agent] = [
         ScriptAgent(),
         FunctionAgent("talk", talk),
@@ -33,4 +46,5 @@ def world_agents() -> Mapping[str, Agent]:
         FunctionAgent("fragile", talk, on_take_over="fail"),
         FunctionAgent("remote", talk),
     ]
-    return {agent.name: agent for agent in agents}
+    known = {agent.name: agent for agent in agents} | dict(others)
+    return Elsewhere(known) if elsewhere else known

@@ -88,12 +88,19 @@ class Author:
         path = f"/v1/sessions/{session_id}/runs"
         self._client.act("start", key=key, agent=body["agent"])
         reply = await self._client.ask("POST", path, body, key=key)
+        while reply.code == "session_busy" and session_id in self._board.intruded:
+            await asyncio.sleep(0.5)
+            reply = await self._client.ask("POST", path, body, key=key)
         if reply.status == 409 and reply.code == "session_busy":
             raise Violation("turn-refused", f"{self._name}: {reply.body['detail']} Its last run had ended.")
         if reply.status not in (200, 202):
             raise Violation("answer-wrong", f"{self._name}: starting a run was answered {reply.status}: {reply.body}")
         run_id = RunId(reply.body["run_id"])
         self._check_created(run_id, key)
+        if self._world.tape.chance(f"author.reuses-key:{self._name}", 0.1):
+            other = await self._client.ask("POST", path, {**body, "agent": "talk", "input": "Other"}, key=key)
+            if other.code != "idempotency_mismatch":
+                raise Violation("key-reused", f"{self._name}: {key} was taken for two requests ({other.status}).")
         return run_id
 
     async def _start_streamed(self, session_id: SessionId, body: Any, key: str) -> RunId:
@@ -113,7 +120,7 @@ class Author:
                             if run_id is not None:
                                 self._check_created(run_id, key)
                                 return run_id
-                        elif head.status != 503:
+                        elif head.status != 503 and not (head.status == 409 and session_id in self._board.intruded):
                             raise Violation("answer-wrong", f"{self._name}: a streamed start got {head.status}.")
                 finally:
                     exchange.close()
@@ -144,7 +151,7 @@ class Author:
         if session.body["active_run_id"] == run_id:
             raise Violation("status-late", f"{self._name} saw the end of {run_id}; its session says it is active.")
         messages = await self._client.ask("GET", f"/v1/sessions/{session_id}/messages")
-        if any(item["status"] == "open" for item in messages.body["items"]):
+        if any(item["status"] == "open" and f":{run_id}:" in item["message_id"] for item in messages.body["items"]):
             raise Violation("history-late", f"{self._name} saw the end of {run_id}; a message of it is still open.")
 
 

@@ -1,6 +1,6 @@
 """What the people of a world know of each other, and the histories of what they asked and were answered."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...domain.identifiers import RunId, SessionId
 from ..oracle.histories import Operation
@@ -24,3 +24,5 @@ class Board:
     decisions: dict[tuple[RunId, str], list[Operation]]
     endings: dict[RunId, list[Operation]]
     authors_left: int = 0
+    intruded: set[SessionId] = field(default_factory=set[SessionId])
+    """Sessions in which somebody else than their author has started a run."""

@@ -76,13 +76,14 @@ class Deciding:
     ) -> Reply:
         loop, name = self._world.loop, self._client.name
         unknown: list[float] = []
-        called = loop.time()
+        called, place = loop.time(), len(history)
+        history.append(Operation(name, what, UNKNOWN, called))  # until it is answered, which may be never
         reply = await self._client.ask("POST", path, body, unknown=lambda: unknown.append(loop.time()))
         if unknown:
             # Every try is an operation of its own: one that was lost may have happened at any time since.
-            history.append(Operation(name, what, UNKNOWN, called))
-            called = reply.called
-        history.append(Operation(name, what, answer(reply), called, reply.returned))
+            history.append(Operation(name, what, answer(reply), reply.called, reply.returned))
+        else:
+            history[place] = Operation(name, what, answer(reply), called, reply.returned)
         return reply
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from ...domain.identifiers import RunId, SessionId
 from ..exchange import ConnectionLost, Exchange, Request
+from ..network import WINDOW_BYTES
 from ..oracle.delivery import Asked, Delivery, Seen
 from ..oracle.log import TERMINAL
 from ..violation import Violation
@@ -177,13 +178,15 @@ class Follower:
                 self._cursors.append(seen.cursor)
                 self._took(seen)
                 if self._run_id is not None and seen.kind in TERMINAL:
-                    self._ended = True
+                    # Now and then it waits for the connection's end, and comes back once more, as a browser does.
+                    self._ended = not self._world.tape.chance(f"client.again:{self._client.name}", 0.15)
 
     async def _had_enough(self) -> bool:
         """Whether it drops now; a slow one takes its time first."""
         if self._restless <= 0 or self._ended or self._world.healed:
             return False
         tape, name = self._world.tape, self._client.name
-        if tape.chance(f"client.slow:{name}", self._restless / 3):
+        small = self._world.network.conditions.window_bytes < WINDOW_BYTES  # then a slow reader is felt
+        if tape.chance(f"client.slow:{name}", self._restless * (2 if small else 1 / 3)):
             await asyncio.sleep(SLOW_S)
         return tape.chance(f"client.drop:{name}", self._restless)

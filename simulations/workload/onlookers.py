@@ -42,6 +42,21 @@ class Rival:
                 await self._deciding.decide(known.run_id, approval, verdict)
         if tape.chance(f"rival.cancels:{name}", 0.05):
             await self._deciding.cancel(known.run_id)
+        if tape.chance(f"rival.intrudes:{name}", 0.15):
+            await self._intrude(known.session_id)
+
+    async def _intrude(self, session_id: SessionId) -> None:
+        """Take a turn in another's session; it is refused while one is active."""
+        self._board.intruded.add(session_id)
+        self._client.act("start", session=session_id)
+        body = {"agent": "script", "input": {"steps": [{"text": "And me?"}, {"wait_ms": 300}]}}
+        path = f"/v1/sessions/{session_id}/runs"
+        reply = await self._client.ask("POST", path, body, key=self._client.new_key())
+        if reply.status == 202:
+            await Follower(self._client, RunId(reply.body["run_id"])).follow()
+        elif reply.code != "session_busy":
+            detail = f"{self._client.name}: a turn in {session_id} was answered {reply.status}: {reply.body}"
+            raise Violation("answer-wrong", detail)
 
     def _judge_view(self, run_id: RunId, reply: Reply, before: int) -> None:
         if reply.status != 200:

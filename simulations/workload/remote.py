@@ -8,13 +8,34 @@ from ..violation import Violation
 from .client import Client, Place
 
 AGENT: Final = "remote"
-"""The agent that remote workers run; the service's own workers may, too."""
+"""The agent that remote workers run; without any, the service's own workers do."""
 
 PIECES: Final = 3
 """Pieces of text of one answer."""
 
 POLL_S: Final = 0.5
 """Seconds between two claims."""
+
+FAST_S: Final = (0.01, 0.2)
+PACES_S: Final = (*FAST_S, 1.2, 3.5)
+"""Seconds between two pieces. It never renews its lease: the last is longer than that."""
+
+ENDS: Final = ("complete", "fail", "release", "suspend")
+"""How it ends its work on a run."""
+
+BODIES: Final[dict[str, Any]] = {
+    "complete": {},
+    "fail": {"error": {"type": "gave_up", "message": "It is too hard."}},
+    "release": {},
+    "suspend": {
+        "approvals": [
+            {"tool_call_id": f"c{timeout_s}", "tool": "pay", "arguments": {}, "timeout_s": timeout_s}
+            for timeout_s in (1.0, 8.0)
+        ],
+        "step": 0,
+        "state": {},
+    },
+}
 
 _LOST: Final = ("stale_epoch", "run_closed", "append_conflict", "illegal_transition")
 
@@ -59,8 +80,10 @@ class RemoteWorker:
             if not await self._post(run_id, epoch, "output", {"first_seq": seq, "frames": frames}):
                 return
             seq += len(frames)
-            await asyncio.sleep(self._world.tape.pick(f"remote.pace:{self._name}", (0.01, 0.2, 1.2)))
-        await self._post(run_id, epoch, "complete", {})
+            paces = FAST_S if self._world.healed else PACES_S
+            await asyncio.sleep(self._world.tape.pick(f"remote.pace:{self._name}", paces))
+        end = self._world.tape.pick(f"remote.end:{self._name}", ENDS)
+        await self._post(run_id, epoch, end, BODIES[end])
 
     async def _post(self, run_id: str, epoch: int, what: str, body: Any) -> bool:
         """Whether the run is still ours."""

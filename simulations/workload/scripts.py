@@ -8,7 +8,10 @@ from .users import PROMPTS, Users
 STEPS_MAX: Final = 4
 """Steps of a script; a repeat counts as one."""
 
-KINDS: Final = ("text", "reasoning", "tool", "wait", "approvals", "data", "repeat", "text", "wait", "fail", "crash")
+KINDS: Final = (
+    *("text", "reasoning", "tool", "wait", "approvals", "data", "repeat"),
+    *("approvals", "wait", "fail", "crash"),
+)
 """Kinds of steps; the first is the benign one."""
 
 DELAYS_MS: Final = (0, 10, 100, 400)
@@ -17,7 +20,7 @@ DELAYS_MS: Final = (0, 10, 100, 400)
 WAITS_MS: Final = (50, 500, 2_000, 5_000)
 """Milliseconds of silence: up to more than a lease."""
 
-AGENTS: Final = ("script", "script", "script", "count", "talk", "remote", "fragile")
+AGENTS: Final = ("script", "script", "script", "script", "count", "talk", "remote", "remote", "fragile")
 """Which agent an author asks."""
 
 TEXTS: Final = ("Hello.", "A longer answer, in several pieces.", "Zeilen\nund Zeichen: äöü €", "x" * 60)

@@ -17,6 +17,8 @@ from ...domain.identifiers import RunId
 from ...domain.messages import Fields
 from ...domain.run import Run
 from ...domain.transitions import Status
+from ..oracle.outputs import MESSAGES_MAX
+from ..oracle.rows import Readable
 from ..violation import Violation
 
 PROMPTS: Final = ("Hello", "What is the time?", "")
@@ -41,6 +43,15 @@ class Users:
         agents = load_agents(setting)
         module = importlib.import_module(setting.partition(":")[0])
         return cls(agents, getattr(module, "simulated_inputs", PROMPTS), getattr(module, "check_run", None))
+
+    def judge_all(self, core: Readable, run_ids: Sequence[RunId]) -> None:
+        """Each of their runs that has ended. Raises what `judge` does."""
+        for run_id in run_ids if self.agents else ():
+            view = core.run_view(run_id)
+            job = core.job(view.run.job_id) if view is not None else None
+            if view is not None and job is not None:
+                found = core.messages(view.run.session_id, None, MESSAGES_MAX)
+                self.judge(view.run, job.input, of_run(run_id, [message for _, message in found]))
 
     def judge(self, run: Run, given: Any, messages: Sequence[Fields]) -> None:
         """Raise agent-raised for an agent that failed without meaning to, agent-check for what its user says of it."""

@@ -29,8 +29,8 @@ def test_the_printed_command_approves(reattach: CommandLine) -> None:
     running, run_id = waiting(reattach, SEND)
     assert "x" * 200 in running.err
     line = next(line for line in running.err.splitlines() if "reattach approve" in line)
-    program, *arguments = shlex.split(line)
-    assert program == "reattach"
+    python, m, program, *arguments = shlex.split(line)  # as the test called it
+    assert (python, m, program) == ("python", "-m", "reattach")
     approved = reattach(*arguments)
     assert approved.code == 0
     assert approved.out.startswith("Approved 1.1.a1: send ")
@@ -70,6 +70,10 @@ def test_the_first_decision_stands(reattach: CommandLine) -> None:
     assert running.end().code == 0
     nothing_left = reattach("approve", run_id)
     assert (nothing_left.code, nothing_left.out) == (1, "")
+    assert "waits for no approval: it is completed." in nothing_left.err
+    for command in ("follow {}", "approve {} APPROVAL"):
+        assert f"reattach {command.format(run_id)} --url" in nothing_left.err
+    assert reattach("approve", run_id, "1.1.a1").out == "Approved 1.1.a1, as decided before\n"
 
 
 def test_a_replay_calls_for_nothing_that_is_decided(reattach: CommandLine) -> None:

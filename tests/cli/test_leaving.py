@@ -1,11 +1,15 @@
 """Going away and coming back: Ctrl-C, a closed pipe, a server that dies. The run never notices."""
 
+import argparse
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from reattach.adapters.cli.options import DEFAULT_URL, command_line
 
 from ..system.server import Server, free_port
 from .command import CommandLine, script
@@ -25,6 +29,30 @@ def test_ctrl_c_leaves_the_run_alive_and_says_how_to_come_back(reattach: Command
     assert f"reattach cancel {run_id} --url {server.url}\n" in left.err
     back = reattach("follow", run_id)
     assert (back.code, back.out) == (0, "start\nend\n")
+
+
+@pytest.mark.parametrize(
+    ("called", "found", "printed"),
+    [
+        (".venv/bin/reattach", None, ".venv/bin/reattach"),
+        ("my programs/reattach", None, "'my programs/reattach'"),
+        (".venv/bin/reattach", "elsewhere/reattach", ".venv/bin/reattach"),
+        (".venv/bin/reattach", ".venv/bin/reattach", "reattach"),
+        ("lib/reattach/__main__.py", ".venv/bin/reattach", "python -m reattach"),
+        ("lib/pytest/__main__.py", None, "reattach"),
+    ],
+)
+def test_a_command_to_copy_is_called_like_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, called: str, found: str | None, printed: str
+) -> None:
+    for program in (called, found or called):
+        path = tmp_path / program
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str((tmp_path / found).parent) if found else "/nowhere")
+    monkeypatch.setattr(sys, "argv", [called])
+    assert command_line(argparse.Namespace(url=DEFAULT_URL), "cancel", "run_1") == f"{printed} cancel run_1"
 
 
 def test_nobody_reads_on(reattach: CommandLine, server: Server) -> None:

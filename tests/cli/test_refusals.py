@@ -54,6 +54,9 @@ def test_what_the_server_refuses(reattach: CommandLine, arguments: list[str], sa
         (["serve", "--host", "0.0.0.0"], "REATTACH_TOKENS"),
         (["serve", "--agents", "nowhere:agents"], "nowhere"),
         (["config", "--port", "-1"], "PORT"),
+        (["run", "script", "--input", "\udcff\udcfe"], "these words are no UTF-8"),
+        (["run", "\udcff"], "UTF-8"),
+        (["approve", RUN, "--reason", "\udcff"], "reason is no UTF-8"),
     ],
 )
 def test_a_command_line_that_is_wrong(reattach: CommandLine, arguments: list[str], says: str) -> None:

