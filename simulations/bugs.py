@@ -1,7 +1,7 @@
 """What production itself calls a bug, in its log, is a broken promise."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from .loop import SimLoop
@@ -9,17 +9,17 @@ from .violation import Violation
 
 
 @contextmanager
-def bugs_end(loop: SimLoop) -> Iterator[None]:
+def bugs_end(loop: SimLoop) -> Generator[None]:
     """Inside, an error that the service logs ends the world with the violation `bug-logged`."""
-    handler, logger = _Bugs(loop), logging.getLogger("reattach")
+    ear, logger = _Bugs(loop), logging.getLogger("reattach")
     level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
+    logger.addHandler(ear)
     logger.setLevel(logging.ERROR)
     logger.propagate = False
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        logger.removeHandler(ear)
         logger.setLevel(level)
         logger.propagate = propagate
 

@@ -43,7 +43,7 @@ class LoopSurface(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self.unhandled: list[dict[str, Any]] = []
-        self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
+        self._listener: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
 
     def abort(self, error: BaseException) -> None:
         """End the run with this error."""
@@ -93,24 +93,24 @@ class LoopSurface(asyncio.AbstractEventLoop):
         """Ignored."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Remember what went wrong where nobody waits for it; tell the handler, if one is set."""
+        """Remember what went wrong where nobody waits for it; tell the listener, if one is set."""
         self.unhandled.append(context)
-        if self._handler is not None:
-            self._handler(self, context)
+        if self._listener is not None:
+            self._listener(self, context)
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Remember it."""
         self.unhandled.append(context)
 
     def get_exception_handler(self) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None:
-        """The handler, if one is set."""
-        return self._handler
+        """The listener, if one is set."""
+        return self._listener
 
     def set_exception_handler(
         self, handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None
     ) -> None:
         """Tell this handler, too."""
-        self._handler = handler
+        self._listener = handler
 
     # Any: the refusals stand for two dozen signatures, none of which matters when the answer is no.
     add_reader: Any = _refusal("add_reader")

@@ -49,9 +49,12 @@ class StreamSpliced(ClientError):
     remedy = "Follow again from the start, and report this: a server must never do it."
 
 
-KINDS: Final[Mapping[str, type[ReattachError]]] = {
-    kind.code: kind for kind in vars(domain).values() if isinstance(kind, type) and issubclass(kind, ReattachError)
-}
+_DOMAIN: Final[list[type[ReattachError]]] = [
+    kind for kind in list(vars(domain).values()) if isinstance(kind, type) and issubclass(kind, ReattachError)
+]
+
+# Of several with one code the first, their base, is the one.
+KINDS: Final[Mapping[str, type[ReattachError]]] = {kind.code: kind for kind in reversed(_DOMAIN)}
 
 
 def is_passing(status: int) -> bool:

@@ -112,16 +112,19 @@ class Broadcaster:
     async def refresh(self, feed: Feed) -> None:
         """Read what the store has beyond the feed. Raises StoreUnavailable."""
         feed.stale = False  # before the first read: what is committed after it makes the feed stale again
-        while records := await self.store.read(feed.view.run.run_id, feed.head, REFILL_FRAMES):
-            for record in records:
-                feed.accept(record)
+        try:
+            while records := await self.store.read(feed.view.run.run_id, feed.head, REFILL_FRAMES):
+                for record in records:
+                    feed.accept(record)
+        except StoreUnavailable:
+            feed.stale = True
+            raise
         self._mark(feed)
 
     async def _refill(self, feed: Feed) -> None:
         try:
             await self.refresh(feed)
         except StoreUnavailable:
-            feed.stale = True
             asyncio.get_running_loop().call_later(self.times.retry_s, self._mark, feed)
 
     # Readers.

@@ -53,7 +53,7 @@ def test_the_canary_dies() -> None:
 @pytest.mark.slow
 def test_a_seed_is_one_world_wherever_it_runs() -> None:
     seed = fresh_seed()
-    found = audit(range(seed, seed + AUDITED_SEEDS), Setting(), lambda *_: None)
+    found = audit(range(seed, seed + AUDITED_SEEDS), Setting(), lambda _worlds, _of: None)
     assert not found.differences
     assert not found.troubles
     assert found.worlds == AUDITED_SEEDS * 6

@@ -1,9 +1,11 @@
 """Agents that do what agents should not do."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 
-from reattach import AgentFailure, Context, Data, Output, Text
+from reattach import AgentFailure, ApprovalRequest, Approvals, Context, Data, Finish, Output, Text, ToolResult
 
 
 class Unreadable(Exception):
@@ -44,4 +46,20 @@ async def stubborn(_: Context) -> AsyncGenerator[Output, None]:
             continue
 
 
-agents = [odd, stubborn]
+async def leaving(context: Context) -> AsyncGenerator[Output, None]:
+    """Goes on after its end, if it is let; the input names a file for what it does there."""
+    if context.decisions:
+        yield Data("checkpoint", str(context.checkpoint))
+        return
+    notes = Path(str(context.input))
+    yield Text("a \ud800 surrogate")
+    yield ToolResult("never called", [math.nan, math.inf])
+    try:
+        yield Finish("early") if notes.stem == "finish" else Approvals([ApprovalRequest("c", "t", {})], state=math.nan)
+        notes.write_text("after")
+    finally:
+        with notes.open("a") as file:
+            file.write("finally")
+
+
+agents = [odd, stubborn, leaving]
