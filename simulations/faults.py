@@ -4,6 +4,7 @@ after the other, so that each of its decisions can be taken out without shifting
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Protocol
 
 from .config import Config
@@ -48,6 +49,12 @@ class Machine:
         """How many runs its worker is busy with."""
         service = self.node.service
         return service.worker.busy if service is not None and service.worker is not None else 0
+
+
+def paused_for(machines: Sequence[Machine], now: float) -> timedelta:
+    """How long it takes until the last paused process goes on."""
+    until = max(machine.process.incarnation.paused_until for machine in machines)
+    return timedelta(seconds=max(0.0, until - now))
 
 
 class Surroundings(Protocol):
