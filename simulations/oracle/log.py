@@ -85,6 +85,10 @@ class Log:
         """The session's runs in the order of their turns."""
         return self._sessions.get(session_id, ())
 
+    def unended(self) -> Sequence[RunId]:
+        """Every run without a terminal frame."""
+        return tuple(run_id for run_id, run in self._runs.items() if run.terminal is None)
+
     def all(self) -> Sequence[RunId]:
         """Every run, in the order of creation."""
         return tuple(self._runs)
