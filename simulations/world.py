@@ -249,7 +249,7 @@ class World:
         """Everybody is served, and every run has ended."""
         until = self.loop.time() + SETTLE_S
         _, pending = await asyncio.wait(people, timeout=SETTLE_S)
-        while (runs := self.log.unended()) and self.loop.time() < until:  # somebody's last request came late
+        while (runs := self.log.unended()) and self.loop.time() < until:  # noqa: ASYNC110  - a late request's; costs no time
             await asyncio.sleep(1.0)
         if runs:
             run = self.oracle.safety.runs[runs[0]]
