@@ -4,6 +4,7 @@ The machine that allows them is in `run.py`; the table they stand for is RUN_TAB
 """
 
 import hashlib
+from abc import abstractmethod
 from datetime import datetime
 from typing import ClassVar, Final, Literal, TypeVar
 
@@ -62,9 +63,9 @@ def digest_of(tool: str, arguments: JsonValue) -> str:
 class RunFact(Fact):
     """A fact of a run. `frames` are what its readers see of it."""
 
+    @abstractmethod
     def frames(self, run_id: RunId) -> tuple[Frame, ...]:
         """At least one frame; together they take as many versions as they are."""
-        raise NotImplementedError
 
 
 class WorkerFact(RunFact):

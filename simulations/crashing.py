@@ -39,7 +39,7 @@ def crashpoints(options: argparse.Namespace, terminal: Terminal) -> int:
         return Verdict.TROUBLE
     except JobsFail as error:
         return broken(error, terminal)
-    found = Findings(options, terminal, chosen)
+    found = Findings(options, terminal)
     verdict = found.verdict(tally.failures, tally.troubles)
     failed = {outcome.point or "": outcome.violation for outcome in tally.failures}
     if options.json:

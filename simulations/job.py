@@ -21,18 +21,11 @@ WORLD = ".world:run_world"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One world to run."""
+class _Line:
+    """What travels between a campaign and its jobs, a line each."""
 
     seed: int
     setting: Setting
-    decisions: Mapping[str, list[int]] | None = None
-    """A tape to replay; without one, the seed fills it."""
-    point: str | None = None
-    """A crash point of this seed's world, see `crashpoints`."""
-    tracing: bool = False
-    trace_file: str | None = None
-    """Where to write the trace."""
 
     @classmethod
     def parse(cls, line: str) -> Self:
@@ -42,16 +35,27 @@ class Task:
 
     @property
     def line(self) -> str:
-        """As it is sent to a job."""
+        """As it is sent."""
         return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Task(_Line):
+    """One world to run."""
+
+    decisions: Mapping[str, list[int]] | None = None
+    """A tape to replay; without one, the seed fills it."""
+    point: str | None = None
+    """A crash point of this seed's world, see `crashpoints`."""
+    tracing: bool = False
+    trace_file: str | None = None
+    """Where to write the trace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(_Line):
     """What came of a task: a report without its trace, which can travel between processes."""
 
-    seed: int
-    setting: Setting
     point: str | None = None
     violation: str | None = None
     detail: str = ""
@@ -86,17 +90,6 @@ class Outcome:
             commits=report.commits,
             cpu_s=cpu_s,
         )
-
-    @classmethod
-    def parse(cls, line: str) -> Self:
-        """What `line` gave."""
-        values: dict[str, Any] = json.loads(line)
-        return cls(setting=Setting(**values.pop("setting")), **values)
-
-    @property
-    def line(self) -> str:
-        """As a job sends it."""
-        return json.dumps(asdict(self))
 
 
 def load_world(name: str | None = None) -> RunWorld:

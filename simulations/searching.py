@@ -19,7 +19,6 @@ from .job import Outcome
 from .options import budget, setting
 from .pool import JobsFail
 from .progress import StatusLine, progress_line, summary
-from .report import Setting
 from .shrink import NotReproduced
 from .verdicts import Verdict
 
@@ -73,7 +72,7 @@ def _campaign(
     telling = [f"{_spoken(seeds)}:", *summary(tally, marks)]
     if covering:
         telling += [f"  {tally.marks[name]:>7,}  {name}: {meaning}" for name, meaning in marks.items()]
-    found = Findings(options, terminal, chosen)
+    found = Findings(options, terminal)
     verdict = found.verdict(tally.failures, tally.troubles)
     if covering and verdict is Verdict.CLEAN and any(not tally.marks[name] for name in marks):
         verdict = Verdict.MISSED
@@ -90,14 +89,13 @@ def _campaign(
 class Findings:
     """What a campaign found: the first failure of each kind is investigated, the others are counted."""
 
-    def __init__(self, options: argparse.Namespace, terminal: Terminal, chosen: Setting) -> None:
+    def __init__(self, options: argparse.Namespace, terminal: Terminal) -> None:
         self.findings: list[Finding] = []
         self.unstable: list[str] = []
         """Failures that their own tape doesn't bring back."""
         self._troubles: list[Outcome] = []
         self._options = options
         self._terminal = terminal
-        self._setting = chosen
 
     def verdict(self, failures: Iterable[Outcome], troubles: Iterable[Outcome]) -> Verdict:
         """Investigate, and say how the campaign ended."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from heapq import heapify, heappop, heappush
@@ -124,9 +125,9 @@ class Stepper(LoopSurface):
         key = seq if order is None else order.key(handle.callback, seq, self.steps, not ready)
         heappush(ready, (key, seq, handle))
 
+    @abstractmethod
     def stuck(self) -> None:
         """Nothing can ever happen again."""
-        raise NotImplementedError
 
     @property
     def schedule_digest(self) -> str:

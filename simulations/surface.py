@@ -5,6 +5,7 @@ unsimulated, so it is stopped loudly, with what to do instead.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
@@ -35,7 +36,7 @@ def _refusal(name: str) -> Any:
     return refuse
 
 
-class LoopSurface(asyncio.AbstractEventLoop):
+class LoopSurface(asyncio.AbstractEventLoop, ABC):
     """Everything of an event loop but time, order and tasks.
 
     `unhandled` collects what asyncio reports as nobody's error: an oracle judges it.
@@ -45,9 +46,9 @@ class LoopSurface(asyncio.AbstractEventLoop):
         self.unhandled: list[dict[str, Any]] = []
         self._listener: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
 
+    @abstractmethod
     def abort(self, error: BaseException) -> None:
         """End the run with this error."""
-        raise NotImplementedError
 
     def refuse(self, what: str, instead: str = INSTEAD) -> NoReturn:
         """Raise SimulationEscape, and end the run with it even if it is caught."""

@@ -91,7 +91,7 @@ class World:
         self.healed = False
         self._well_since = EPOCH
         self.marks: dict[str, int] = {}
-        self.board = Board([], {}, {}, {})
+        self.board = Board()
         self._found: Violation | None = None
         self._trouble: str | None = None
         self._clock = SimClock(self.loop)

@@ -50,7 +50,7 @@ class StreamSpliced(ClientError):
 
 
 _DOMAIN: Final[list[type[ReattachError]]] = [
-    kind for kind in list(vars(domain).values()) if isinstance(kind, type) and issubclass(kind, ReattachError)
+    kind for kind in vars(domain).values() if isinstance(kind, type) and issubclass(kind, ReattachError)
 ]
 
 # Of several with one code the first, their base, is the one.

@@ -216,7 +216,7 @@ class Broadcaster:
 
     def _end(self, feed: Feed, reader: Reader) -> None:
         if reader.successor is None:
-            reader.push(b"", last=True, then=_nothing_more)
+            reader.finish(b"")
         else:
             self.unfollow(feed, reader)
             reader.successor(reader)
@@ -261,7 +261,3 @@ class Broadcaster:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
-
-
-def _nothing_more(_: Reader) -> None:
-    """What follows a send that was the last, or that nothing depends on."""

@@ -37,8 +37,7 @@ class Feed:
 
     `head` is the last seq the process knows to be durable, `start` the first one in the window. `queue` are the
     readers still to be served in this round, which began after so many groups of commits (`round_began`), `again` says
-    that more arrived meanwhile; `watchers`
-    counts who holds the feed, readers that are still catching up included.
+    that more arrived meanwhile; `watchers` counts who holds the feed, readers that are still catching up included.
     """
 
     __slots__ = (

@@ -191,7 +191,7 @@ class Walk:
         elif self._follow:
             self._forget = self._broadcaster.await_turn(session_id, self._next_turn)
         else:
-            self.reader.push(b"", last=True, then=lambda _: None)
+            self.reader.finish(b"")
 
 
 def _nothing() -> None:

@@ -51,11 +51,6 @@ class Committer(ABC):
     async def close(self) -> None:
         """Finish what is queued, then stop."""
 
-    @property
-    def waiting(self) -> int:
-        """Works that are not durable yet."""
-        return self._waiting
-
     def submit(self, work: Work) -> asyncio.Future[Any]:
         """Queue a work. The future gets its value once it is durable, or the error."""
         return self._enter(work)

@@ -2,22 +2,26 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from pydantic_core import from_json
 
 from ...domain.identifiers import RunId, SessionId
-from ..exchange import ConnectionLost
+from ..exchange import ConnectionLost, Exchange
 from ..oracle.delivery import Seen
 from ..oracle.state import FINAL
 from ..violation import Violation
 from .board import Board, Known
-from .client import Client, Place, asking
+from .client import RETRY_S, Client, Place, asking
 from .deciding import THINK_S, Deciding
 from .follower import Follower
 
 TURNS_MAX: Final = 3
 """Turns of one author."""
+
+BUSY_S: Final = 0.5
+"""Seconds before another try where somebody else's turn is under way."""
 
 
 class Author:
@@ -38,7 +42,6 @@ class Author:
     async def live(self) -> None:
         """From the first request to the last frame. Raises a Violation."""
         session_id = await self._create_session()
-        self._board.sessions[session_id] = self._name
         onlooker = self._onlooker(session_id) if self._world.tape.chance(f"author.session:{self._name}", 0.4) else None
         for turn in range(1 + self._world.tape.draw(f"author.turns:{self._name}", self._turns)):
             if turn:
@@ -89,7 +92,7 @@ class Author:
         self._client.act("start", key=key, agent=body["agent"])
         reply = await self._client.ask("POST", path, body, key=key)
         while reply.code == "session_busy" and session_id in self._board.intruded:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(BUSY_S)
             reply = await self._client.ask("POST", path, body, key=key)
         if reply.status == 409 and reply.code == "session_busy":
             raise Violation("turn-refused", f"{self._name}: {reply.body['detail']} Its last run had ended.")
@@ -109,24 +112,21 @@ class Author:
         request = asking("POST", path, body, key, (("Accept", "text/event-stream"),))
         self._client.act("start", key=key, agent=body["agent"], streamed=True)
         while True:
-            try:
-                exchange = self._client.open(request)
-                try:
-                    async with asyncio.timeout(4.0):
-                        head = await exchange.head()
-                        if head.status == 200 and head.headers["content-type"].startswith("text/event-stream"):
-                            data = await exchange.read()
-                            run_id = self._first_frame(data)
-                            if run_id is not None:
-                                self._check_created(run_id, key)
-                                return run_id
-                        elif head.status != 503 and not (head.status == 409 and session_id in self._board.intruded):
-                            raise Violation("answer-wrong", f"{self._name}: a streamed start got {head.status}.")
-                finally:
-                    exchange.close()
-            except (ConnectionLost, TimeoutError):
-                pass
-            await asyncio.sleep(0.3)
+            with suppress(ConnectionLost):
+                async with self._client.exchange(request) as exchange:
+                    run_id = await self._first_run(exchange, session_id)
+                if run_id is not None:
+                    self._check_created(run_id, key)
+                    return run_id
+            await asyncio.sleep(RETRY_S)
+
+    async def _first_run(self, exchange: Exchange, session_id: SessionId) -> RunId | None:
+        head = await exchange.head()
+        if head.status == 200 and head.headers["content-type"].startswith("text/event-stream"):
+            return self._first_frame(await exchange.read())
+        if head.status != 503 and not (head.status == 409 and session_id in self._board.intruded):
+            raise Violation("answer-wrong", f"{self._name}: a streamed start got {head.status}.")
+        return None
 
     def _first_frame(self, data: bytes) -> RunId | None:
         at = data.find(b'\ndata: {"type":"run.created"')

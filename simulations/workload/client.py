@@ -1,7 +1,8 @@
 """A client that speaks plain HTTP over the simulated network: it retries, and judges every answer."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -97,19 +98,25 @@ class Client:
             raise ConnectionLost("nobody listens")
         return self.world.network.open(self.name, node, request)
 
-    async def once(self, request: Request) -> Reply:
-        """One try. Raises ConnectionLost: the outcome is unknown then."""
-        loop = self.world.loop
-        called = loop.time()
+    @asynccontextmanager
+    async def exchange(self, request: Request) -> AsyncGenerator[Exchange]:
+        """A request and its answer, as far as it comes in time. Raises ConnectionLost: the outcome is unknown then."""
         exchange = self.open(request)
         try:
             async with asyncio.timeout(ANSWER_S):
-                head = await exchange.head()
-                body = await whole(exchange)
+                yield exchange
         except TimeoutError:
             raise ConnectionLost("no answer") from None
         finally:
             exchange.close()
+
+    async def once(self, request: Request) -> Reply:
+        """One try. Raises ConnectionLost."""
+        loop = self.world.loop
+        called = loop.time()
+        async with self.exchange(request) as exchange:
+            head = await exchange.head()
+            body = await whole(exchange)
         reply = Reply(head.status, from_json(body) if body else None, head.headers, called, loop.time())
         self.judge(request, reply)
         return reply

@@ -1,6 +1,8 @@
 """Those who come by: rivals decide and cancel what others started, watchers look over their shoulders."""
 
 import asyncio
+from contextlib import suppress
+from typing import Final
 
 from ...domain.identifiers import RunId, SessionId
 from ..exchange import ConnectionLost
@@ -10,6 +12,9 @@ from .board import Board, Known
 from .client import Client, Place, Reply, asking
 from .deciding import VERDICTS, Deciding
 from .follower import Follower
+
+GLANCE_S: Final = 6.0
+"""Seconds a watcher looks at a session's stream, which has no end."""
 
 
 class Rival:
@@ -95,21 +100,15 @@ class Watcher:
         """?follow=false: what is there, and no more."""
         request = asking("GET", f"/v1/runs/{run_id}/events?follow=false")
         delivery = Delivery(self._world.log, Asked(run_id, None, follow=False), self._client.name, self._world.mark)
-        try:
-            exchange = self._client.open(request)
-            try:
-                async with asyncio.timeout(4.0):
-                    await exchange.head()
-                    while data := await exchange.read():
-                        delivery.feed(data)
-                    delivery.ended()
-            finally:
-                exchange.close()
-        except (ConnectionLost, TimeoutError):
-            pass
+        with suppress(ConnectionLost):
+            async with self._client.exchange(request) as exchange:
+                await exchange.head()
+                while data := await exchange.read():
+                    delivery.feed(data)
+                delivery.ended()
 
     async def _session(self, session_id: SessionId) -> None:
         """A session's stream, for a while: it goes on over its runs and has no end."""
         follower = Follower(self._client, session_id=session_id, restless=0.1)
-        self._world.loop.call_later(6.0, follower.stop)
+        self._world.loop.call_later(GLANCE_S, follower.stop)
         await follower.follow()
