@@ -91,6 +91,10 @@ def compose(
         lease_s=settings.lease_s,
         approval_timeout_s=settings.approval_timeout_s,
         idempotency_retention_s=settings.idempotency_retention_s,
+        session_lease_s=settings.session_lease_s,
+        session_grace_s=settings.session_grace_s,
+        handoff_timeout_s=settings.handoff_timeout_s,
+        summary_lease_s=settings.summary_lease_s,
     )
     application = Application(store, ids, agents, limits)
     times = StreamTimes(keepalive_s=settings.keepalive_s, retry_s=settings.retry_s)

@@ -18,7 +18,7 @@ from ..domain.application import Application
 from ..domain.errors import AppendConflict, IllegalTransition, Invalid, ReattachError, RunClosed, StaleEpoch
 from ..domain.frames import TERMINAL_TYPES, RunError
 from ..domain.identifiers import RunId
-from ..domain.ports import Committed
+from ..domain.ports import News, SessionMoved, Span
 from ..domain.requests import Assignment
 from ..domain.scribe import Scribe
 from ..domain.wire import type_of
@@ -103,9 +103,13 @@ class Worker:
 
     # News of commits: new work, and the end of runs this worker is busy with.
 
-    def committed(self, commits: Sequence[Committed]) -> None:
+    def committed(self, commits: Sequence[News]) -> None:
         """A worker reads its own runs: a cancel reaches an agent that is silent inside a tool at once."""
         for commit in commits:
+            if isinstance(commit, SessionMoved):
+                if commit.begun:
+                    self._wake.set()
+                continue
             last = commit.record.data[-1]
             if not last.startswith((b'{"type":"run.', b'{"type":"step.reset"')):
                 continue
@@ -249,7 +253,9 @@ class Worker:
         run = assignment.run
         history: Sequence[Mapping[str, JsonValue]] = ()
         if run.turn > 1:
-            found = await self._application.store.messages(run.session_id, (run.turn, 0, 0), HISTORY_MESSAGES_MAX)
+            found = await self._application.store.messages(
+                run.session_id, Span(before=(run.turn, 0, 0)), HISTORY_MESSAGES_MAX
+            )
             history = [message for _, message in found]
         checkpoint = assignment.checkpoint
         return Context(

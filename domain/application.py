@@ -5,7 +5,7 @@ Each is one transaction: load, ask the aggregates, record. Conflicts meet in the
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 from pydantic import JsonValue
 
@@ -16,6 +16,7 @@ from .errors import (
     UnknownAgent,
 )
 from .frames import RunError
+from .handoffs import Handoffs, expire_handoff
 from .identifiers import (
     JOB_PREFIX,
     RUN_PREFIX,
@@ -25,7 +26,7 @@ from .identifiers import (
     SessionId,
     identifier,
 )
-from .ports import Append, Ids, RunView, Store, Transaction
+from .ports import Append, Ids, RunView, SessionView, Store, Transaction
 from .requests import APPROVAL_TIMEOUT_S_MAX, APPROVALS_MAX, Assignment, Idempotency, Limits, StartRun
 from .run import Run
 from .run_facts import (
@@ -40,11 +41,14 @@ from .run_facts import (
     digest_of,
 )
 from .scribe import Checkpointed, encode_state
-from .session import Session, SessionCreated
+from .session import Session
+from .session_facts import SessionCreated
+from .sessions import Sessions
 from .steps import (
     advance,
     as_run,
     as_session,
+    as_writer,
     begin_turn,
     busy,
     expire,
@@ -55,7 +59,11 @@ from .steps import (
     settle,
     view_of,
 )
+from .summaries import Summaries
 from .transitions import Status
+
+INTERRUPTED: Final = "interrupted"
+"""The reason of a cancel by the input that takes the run's place."""
 
 SWEEP_LIMIT: Final = 100
 """Runs one sweep handles in one transaction."""
@@ -67,6 +75,9 @@ class Application:
     def __init__(self, store: Store, ids: Ids, agents: Mapping[str, Agent], limits: Limits) -> None:
         self.store = store
         self.agents = agents
+        self.sessions = Sessions(store, ids, limits)
+        self.handoffs = Handoffs(store, ids, limits)
+        self.summaries = Summaries(store, ids, limits)
         self._ids = ids
         self._limits = limits
 
@@ -85,30 +96,39 @@ class Application:
         return await self.store.transact(once(tenant, idempotency, Session, work))
 
     async def start_run(
-        self, tenant: str, session_id: str, request: StartRun, idempotency: Idempotency | None = None
+        self,
+        tenant: str,
+        session_id: str,
+        request: StartRun,
+        idempotency: Idempotency | None = None,
+        session_epoch: int | None = None,
     ) -> Run:
-        """A turn of the session: a job of one attempt and its run, pending.
+        """A turn of the session: a job of one attempt and its run, pending; at once, or `on_busy` when its turn comes.
 
-        Raises UnknownAgent, Invalid (input, on_busy), NotFound, SessionFinalized, SessionBusy (naming the active run
-        and what it waits for), IdempotencyMismatch. The same Idempotency-Key again gives the same run.
+        Raises UnknownAgent, Invalid (input), NotFound, SessionFinalized, SessionBusy (naming the active run and what
+        it waits for), StaleSession, SessionEpochRequired, IdempotencyMismatch. The same Idempotency-Key again gives
+        the same run.
         """
         agent = self.agents.get(request.agent)
         if agent is None:
             raise UnknownAgent(f"There is no agent {request.agent!r} here.", agent=request.agent)
-        if request.on_busy != "reject":
-            raise Invalid("on_busy takes only `reject` in this version.", field="on_busy")
         agent.validate(request.input)
         prompt = agent.prompt(request.input)
-        job_id = JobId(identifier(JOB_PREFIX, self._ids.uuid()))
-        run_id = RunId(identifier(RUN_PREFIX, self._ids.uuid()))
+        ids = JobId(identifier(JOB_PREFIX, self._ids.uuid())), RunId(identifier(RUN_PREFIX, self._ids.uuid()))
 
-        def work(tx: Transaction) -> Run:
-            session = owned(tx.session(as_session(session_id)), tenant, "session", session_id)
-            if session.active_run_id is not None:
-                raise busy(session, tx.run(session.active_run_id))
-            return begin_turn(tx, session, request, prompt, (job_id, run_id))
+        def work(tx: Transaction, session: Session) -> Run:
+            active = tx.run(session.active_run_id) if session.active_run_id is not None else None
+            free = active is None and not session.queue and session.handing_off is None
+            if not free and request.on_busy == "reject":
+                raise busy(session, active)
+            run = begin_turn(tx, session, request, prompt, ids, now=free)
+            if active is not None and request.on_busy == "interrupt":
+                self._cancel(tx, active, INTERRUPTED, tenant)
+            return run
 
-        return await self.store.transact(once(tenant, idempotency, Run, work))
+        return await self.store.transact(
+            once(tenant, idempotency, Run, as_writer(tenant, session_id, session_epoch, work))
+        )
 
     # Work.
 
@@ -272,18 +292,20 @@ class Application:
 
         def work(tx: Transaction) -> RunView:
             run = owned(tx.run(as_run(run_id)), tenant, "run", run_id)
-            if not run.final:
-                fact = run.cancel(reason, by, tx.now, tuple(tx.head(run.run_id).outline.parts))
-                run = tx.record(run, fact)
-                settle(tx, run, "cancel", fact.at)
-            return view_of(tx, run)
+            return view_of(tx, run if run.final else self._cancel(tx, run, reason, by))
 
         return await self.store.transact(work)
+
+    def _cancel(self, tx: Transaction, run: Run, reason: str, by: str) -> Run:
+        fact = run.cancel(reason, by, tx.now, tuple(tx.head(run.run_id).outline.parts))
+        run = tx.record(run, fact)
+        settle(tx, run, "cancel", fact.at)
+        return run
 
     # Sweep.
 
     async def sweep(self) -> None:
-        """Deny approvals past their deadline, fail what no worker can take over, forget old Idempotency-Keys."""
+        """Deny approvals and end handoffs past their deadline, fail what nobody takes over, forget old answers."""
 
         def work(tx: Transaction) -> None:
             for run_id in tx.expired_approvals(SWEEP_LIMIT):
@@ -296,6 +318,10 @@ class Application:
                 if run is not None:
                     fact = run.fail(WORKER_LOST, tx.now, tuple(tx.head(run_id).outline.parts))
                     settle(tx, tx.record(run, fact), "fail", fact.at)
+            for session_id in tx.expired_handoffs(SWEEP_LIMIT):
+                session = tx.session(session_id)
+                if session is not None:
+                    expire_handoff(tx, session)
             tx.forget_answers(tx.now - timedelta(seconds=self._limits.idempotency_retention_s), SWEEP_LIMIT)
 
         await self.store.transact(work)
@@ -313,3 +339,9 @@ class Application:
         """A session as it is now. Raises NotFound."""
         session = await self.store.session(as_session(session_id))
         return owned(session, tenant, "session", session_id)
+
+    async def session_view(self, tenant: str, session_id: str) -> SessionView:
+        """A session as it is now, with its owner's lease. Raises NotFound."""
+        view = await self.store.session_view(as_session(session_id))
+        owned(view.session if view is not None else None, tenant, "session", session_id)
+        return cast("SessionView", view)

@@ -52,12 +52,60 @@ class SessionFinalized(ReattachError):
     remedy = "Start a new session."
 
 
+class SessionOwned(ReattachError):
+    """A live client owns the session. Nothing was recorded."""
+
+    code = "SESSION_BUSY"
+    title = "Another client owns the session"
+    remedy = "Wait until lease_expires_at, or resume with `takeover: true`; reading needs neither."
+
+
+class SessionEpochRequired(ReattachError):
+    """The session has an owner, and the request does not say that it is the owner's."""
+
+    code = "session_epoch_required"
+    title = "The session has an owner"
+    remedy = "Resume the session, and send the epoch of that answer as `Session-Epoch`."
+
+
+class HandoffConflict(ReattachError):
+    """The handoff is not in a state for this. Nothing was recorded."""
+
+    code = "handoff_conflict"
+    title = "Not possible in this state of the handoff"
+    remedy = "GET the handoff and decide again."
+
+
+class StaleToken(ReattachError):
+    """The claim of this summary is not the holder's any more, or its summary would leave out a memory."""
+
+    code = "stale_token"
+    title = "Stale summary claim"
+    remedy = "Drop the result; claim again if the session is still due."
+
+
+class SummaryNotDue(ReattachError):
+    """Nothing new to summarize, or the session is in use or was until a moment ago, or somebody is at it."""
+
+    code = "summary_not_due"
+    title = "No summary is due"
+    remedy = "Ask again at `due_at`, or after the next memory if there is none."
+
+
 class StaleEpoch(ReattachError):
     """Somebody else owns the run by now; the writer holding the older epoch must stop."""
 
     code = "stale_epoch"
     title = "Stale epoch"
     remedy = "Stop working on this run: another worker has taken it over."
+
+
+class StaleSession(StaleEpoch):
+    """Somebody else owns the session by now, or nobody does; whoever holds the older epoch must resume first."""
+
+    code = "stale_epoch"
+    title = "Stale session epoch"
+    remedy = "Resume the session; until then only read it."
 
 
 class AppendConflict(ReattachError):

@@ -26,7 +26,7 @@ _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
 _SUFFIX_LENGTH: Final = 26
 _IDENTIFIER: Final = re.compile(rf"(ses|job|run)_([0-7][{_ALPHABET}]{{{_SUFFIX_LENGTH - 1}}})")
 _CURSOR: Final = re.compile(  # one spelling each: no leading zeros
-    rf"(run_[0-7][{_ALPHABET}]{{{_SUFFIX_LENGTH - 1}}})"
+    rf"((?:run|ses)_[0-7][{_ALPHABET}]{{{_SUFFIX_LENGTH - 1}}})"
     r"\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,14})"
 )
 _SEQ: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -60,6 +60,8 @@ def uuid_of(text: str) -> UUID:
 class Cursor(NamedTuple):
     """A reader's place: it has seen everything of this run up to and including `seq`.
 
+    An empty session has a place too, before its first run: its own id stands for the run's, with epoch and seq 0.
+
     `generation` counts restores of the store, `epoch` is that of the row at `seq`: with both, a log that was
     restored or that regrew after a fail-over is told from the one the reader knew.
     """
@@ -77,7 +79,7 @@ class Cursor(NamedTuple):
     def parse(cls, text: str) -> "Cursor":
         """Read the wire form. Raises InvalidCursor."""
         match = _CURSOR.fullmatch(text) if len(text) <= CURSOR_LENGTH_MAX else None
-        if match is None:
+        if match is None or (text.startswith(SESSION_PREFIX) and (match[3], match[4]) != ("0", "0")):
             raise InvalidCursor(cursor=text[:CURSOR_LENGTH_MAX])
         return cls(RunId(match[1]), int(match[2]), int(match[3]), int(match[4]))
 

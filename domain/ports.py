@@ -11,18 +11,34 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from .aggregate import Aggregate, Fact
-from .identifiers import JobId, RunId, SessionId
+from .identifiers import Cursor, JobId, RunId, SessionId
 from .job import Job
+from .memory import Memory
 from .messages import Fields
 from .outline import Outline
 from .run import Run
 from .scribe import Batch, Checkpointed
 from .session import Session
+from .session_facts import Handoff
 from .snapshot import Snapshot
 from .transitions import Status
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
+
+MessagePlace = tuple[int, int, int]
+"""Where a message stands in its session: turn, attempt, ordinal."""
+
+StoredMessage = tuple[MessagePlace, Fields]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Messages between two places (neither included): the newest of them, or with `oldest` the oldest."""
+
+    after: MessagePlace | None = None
+    before: MessagePlace | None = None
+    oldest: bool = False
 
 
 class Clock(Protocol):
@@ -101,6 +117,20 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionMoved:
+    """News of a commit: a session's turn, owner or handoff is another. In-process only, like Committed.
+
+    `begun`: the turn of a run that had waited has come.
+    """
+
+    session_id: SessionId
+    begun: bool = False
+
+
+News = Committed | SessionMoved
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """A run as it is now. `head_seq` and `first_seq` bound what can be read of its log."""
 
@@ -110,11 +140,32 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as it is now, and when its owner's lease ends or ended."""
+
+    session: Session
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a list, newest first; `next_cursor` None on the last one."""
 
-    items: Sequence[RunView | Session]
+    items: Sequence[RunView | SessionView]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The newest messages (oldest first), the run that is active, and the cursor from which the stream goes on.
+
+    `cursor` is the active run's beginning, else the end of the last run, else the beginning of the empty session.
+    """
+
+    view: SessionView
+    messages: Sequence[StoredMessage]
+    active: RunView | None
+    cursor: Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +212,24 @@ class Transaction(Protocol):
         """Prolong the leases this worker still holds at these epochs; the runs it does not hold any more."""
         ...
 
+    def session_lease(self, session_id: SessionId) -> datetime | None:
+        """When the lease of the session's owner ends or ended; None: there was none, or it was given up."""
+        ...
+
+    def lease_session(self, session_id: SessionId, until: datetime | None) -> None:
+        """Grant the session's owner until then."""
+        ...
+
+    def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        ...
+
+    def expired_handoffs(self, limit: int) -> Sequence[SessionId]:
+        """Sessions with a handoff under way past its deadline."""
+        ...
+
     def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
-        """Runs that wait for a worker, oldest first."""
+        """Runs that wait for a worker, oldest first; not those whose turn has not come."""
         ...
 
     def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:
@@ -189,7 +256,7 @@ class Transaction(Protocol):
 class Listener(Protocol):
     """Who wants to know of commits. Called on the event loop, never from another thread, and must not block."""
 
-    def committed(self, commits: Sequence[Committed]) -> None:
+    def committed(self, commits: Sequence[News]) -> None:
         """These records are durable. Several commits of one group come in one call, in log order."""
         ...
 
@@ -223,6 +290,7 @@ class Store(Protocol):
 
     async def run_view(self, run_id: RunId) -> RunView | None: ...
     async def session(self, session_id: SessionId) -> Session | None: ...
+    async def session_view(self, session_id: SessionId) -> SessionView | None: ...
     async def job(self, job_id: JobId) -> Job | None: ...
 
     async def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
@@ -252,10 +320,23 @@ class Store(Protocol):
         """The session's first run after this (turn, attempt) in the order of its stream."""
         ...
 
-    async def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
-        """The newest messages before this place, oldest first, each with its place (turn, attempt, ordinal)."""
+    async def messages(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
+        """The session's messages inside the span, oldest first, at most `limit` from the end it is read from.
+
+        Without those of a run that has not settled, except its prompt; without prompts whose turn has not come.
+        """
+        ...
+
+    async def memories(self, session_id: SessionId, after: int, limit: int) -> Sequence[Memory]:
+        """The session's memories after this sequence number, in order."""
+        ...
+
+    async def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        ...
+
+    async def tail(self, session_id: SessionId, limit: int) -> Tail | None:
+        """What a client needs to show the session now, all of one instant."""
         ...
 
     async def check(self) -> None:

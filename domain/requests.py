@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
@@ -13,11 +13,17 @@ from .request_config import RequestConfig
 from .run import Run
 from .scribe import Checkpointed
 
+OnBusy = Literal["reject", "enqueue", "interrupt"]
+"""What a new input does to a session that is busy: it is refused, waits its turn, or cancels the run and goes next."""
+
 APPROVALS_MAX: Final = 64
 """Approvals one segment may ask for."""
 
 APPROVAL_TIMEOUT_S_MAX: Final = 31_536_000.0
 """Seconds (a year) an approval may be left open."""
+
+HANDOFF_TIMEOUT_S_MAX: Final = 86_400.0
+"""Seconds (a day) a handoff may be asked to wait for its target."""
 
 
 class Limits(BaseModel):
@@ -31,6 +37,10 @@ class Limits(BaseModel):
     abandon_s: float = 150.0
     approval_timeout_s: float = 86_400.0
     idempotency_retention_s: float = 86_400.0
+    session_lease_s: float = 60.0
+    session_grace_s: float = 30.0
+    handoff_timeout_s: float = 60.0
+    summary_lease_s: float = 300.0
 
 
 class StartRun(BaseModel):
@@ -40,7 +50,7 @@ class StartRun(BaseModel):
     agent: str
     input: JsonValue = None
     request_config: RequestConfig = RequestConfig()
-    on_busy: str = "reject"
+    on_busy: OnBusy = "reject"
 
 
 @dataclass(slots=True)

@@ -2,29 +2,42 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from .errors import IdempotencyMismatch, IllegalTransition, NotFound, SessionBusy, StaleEpoch
+from pydantic import BaseModel
+
+from .errors import (
+    IdempotencyMismatch,
+    IllegalTransition,
+    NotFound,
+    SessionBusy,
+    SessionEpochRequired,
+    StaleEpoch,
+    StaleSession,
+)
 from .identifiers import RUN_PREFIX, SESSION_PREFIX, JobId, RunId, SessionId, is_identifier, message_id
 from .job import Advanced, Attempted, Job, JobCreated, Retry
 from .ports import Answer, RunView, Transaction
 from .requests import Idempotency, StartRun
 from .run import Run
 from .run_facts import Created, Decided
-from .session import Session, TurnEnded, TurnStarted
-from .transitions import Status
+from .session import Session
+from .session_facts import Detached, TurnEnded, TurnQueued, TurnStarted
+from .transitions import SessionStatus, Status
 
 M = TypeVar("M", Session, Run)
+B = TypeVar("B", bound=BaseModel)
+T = TypeVar("T")
 
 
 def once(
-    tenant: str, idempotency: Idempotency | None, model: type[M], work: Callable[[Transaction], M]
-) -> Callable[[Transaction], M]:
+    tenant: str, idempotency: Idempotency | None, model: type[B], work: Callable[[Transaction], B]
+) -> Callable[[Transaction], B]:
     """`work`, done at most once for an Idempotency-Key; later calls get what the first one returned."""
     if idempotency is None:
         return work
 
-    def remembered(tx: Transaction) -> M:
+    def remembered(tx: Transaction) -> B:
         answer = tx.answer(tenant, idempotency.key)
         idempotency.replayed = answer is not None
         if answer is None:
@@ -54,9 +67,21 @@ def as_session(text: str) -> SessionId:
 
 def owned(aggregate: M | None, tenant: str, kind: str, text: str) -> M:
     """The aggregate, if it is there and this tenant's. Raises NotFound, the same for both."""
-    if aggregate is None or aggregate.tenant != tenant or aggregate.state == "deleted":
+    if aggregate is None or aggregate.tenant != tenant or aggregate.state == SessionStatus.DELETED:
         raise NotFound(f"There is no {kind} {text!r:.80}.", **{f"{kind}_id": text[:80]})
     return aggregate
+
+
+def in_session(tenant: str, session_id: str, work: Callable[[Transaction, Session], T]) -> Callable[[Transaction], T]:
+    """`work` on the session. Raises NotFound."""
+    return lambda tx: work(tx, owned(tx.session(as_session(session_id)), tenant, "session", session_id))
+
+
+def as_writer(
+    tenant: str, session_id: str, epoch: int | None, work: Callable[[Transaction, Session], T]
+) -> Callable[[Transaction], T]:
+    """`work` on the session, for who may write now. Raises NotFound, StaleSession, SessionEpochRequired."""
+    return in_session(tenant, session_id, lambda tx, session: work(tx, writable(tx, session, epoch)))
 
 
 def held_by(tx: Transaction, run_id: RunId, epoch: int) -> Run:
@@ -71,20 +96,49 @@ def held_by(tx: Transaction, run_id: RunId, epoch: int) -> Run:
     return run
 
 
+def writable(tx: Transaction, session: Session, epoch: int | None) -> Session:
+    """The session, if its owner asks (`epoch` is what it was told) or if nobody owns it.
+
+    Raises StaleSession or SessionEpochRequired. Whoever writes after the owner's lease has ended ends its ownership.
+    """
+    if epoch is not None:
+        if session.owner is None or epoch != session.epoch:
+            detail = f"Session-Epoch {epoch} does not own the session: it is at {session.epoch}."
+            raise StaleSession(detail, session_id=session.session_id, epoch=session.epoch, owner=session.owner)
+        return session
+    if session.owner is None:
+        return session
+    until = tx.session_lease(session.session_id)
+    if owned_at(until, tx.now):
+        detail = f"{session.owner!r:.80} owns it."
+        raise SessionEpochRequired(detail, session_id=session.session_id, owner=session.owner, lease_expires_at=until)
+    return tx.record(session, Detached(at=tx.now, owner=session.owner, epoch=session.epoch, reason="lapsed"))
+
+
+def owned_at(lease_until: datetime | None, now: datetime) -> bool:
+    """Whether an owner's lease holds: up to, but not at, the instant it ends. The one place that says so."""
+    return lease_until is not None and now < lease_until
+
+
 def busy(session: Session, active: Run | None) -> SessionBusy:
     """The refusal of a turn, naming what is in its way."""
+    fields: dict[str, Any] = {"session_id": session.session_id}
+    if session.handing_off is not None and active is None:
+        fields["handoff_id"] = session.handing_off.handoff_id
+        return SessionBusy(f"The handoff {session.handing_off.handoff_id} is under way.", **fields)
     pending = [approval.approval_id for approval in active.pending_approvals] if active else []
     waits = f" It waits for the approvals {', '.join(pending)}." if pending else ""
     detail = f"The run {session.active_run_id} is still active.{waits}"
-    return SessionBusy(detail, session_id=session.session_id, run_id=session.active_run_id, pending_approvals=pending)
+    return SessionBusy(detail, **fields, run_id=session.active_run_id, pending_approvals=pending)
 
 
 def begin_turn(
-    tx: Transaction, session: Session, request: StartRun, prompt: str | None, ids: tuple[JobId, RunId]
+    tx: Transaction, session: Session, request: StartRun, prompt: str | None, ids: tuple[JobId, RunId], *, now: bool
 ) -> Run:
-    """Record the turn: a job of one attempt, its run, and the session that is busy with it."""
+    """Record the turn: a job of one attempt, its run, and the session, which is busy with it `now` or queues it."""
     job_id, run_id = ids
-    at, turn, session_id = tx.now, session.turns + 1, session.session_id
+    at, session_id = tx.now, session.session_id
+    turn = session.turns + len(session.queue) + 1
     created = JobCreated(
         at=at,
         job_id=job_id,
@@ -95,8 +149,9 @@ def begin_turn(
         retry=Retry(),
     )
     tx.record(tx.record(Job(), created), Attempted(at=at, run_id=run_id))
-    tx.record(session, TurnStarted(at=at, turn=turn, run_id=run_id, job_id=job_id))
-    run = Created(
+    if now:
+        tx.record(session, TurnStarted(at=at, turn=turn, run_id=run_id, job_id=job_id))
+    fact = Created(
         at=at,
         run_id=run_id,
         tenant=session.tenant,
@@ -109,7 +164,22 @@ def begin_turn(
         prompt=prompt,
         request_config=request.request_config,
     )
-    return tx.record(Run(), run)
+    run = tx.record(Run(), fact)
+    if not now:
+        tx.record(session, TurnQueued(at=at, turn=turn, run_id=run_id, job_id=job_id))
+    return run
+
+
+def next_turn(tx: Transaction, session: Session) -> Session:
+    """Begin the turn of the input that has waited longest, if it may begin. One that was cancelled meanwhile passes."""
+    while session.next_run_id is not None:
+        run = tx.run(session.next_run_id)
+        if run is None:
+            raise NotFound(run_id=session.next_run_id)
+        session = tx.record(session, TurnStarted(at=tx.now, turn=run.turn, run_id=run.run_id, job_id=run.job_id))
+        if run.final:
+            session = tx.record(session, TurnEnded(at=tx.now, turn=run.turn, run_id=run.run_id))
+    return session
 
 
 def view_of(tx: Transaction, run: Run) -> RunView:
@@ -129,7 +199,7 @@ def settle(tx: Transaction, run: Run, step: str, at: datetime) -> None:
     advance(tx, run, step, at)
     session = tx.session(run.session_id)
     if session is not None and session.active_run_id == run.run_id:
-        tx.record(session, TurnEnded(at=at, turn=run.turn, run_id=run.run_id))
+        next_turn(tx, tx.record(session, TurnEnded(at=at, turn=run.turn, run_id=run.run_id)))
 
 
 def record_decisions(tx: Transaction, run: Run, fact: Decided) -> Run:

@@ -78,9 +78,22 @@ OPEN, FINALIZED = SessionStatus.OPEN, SessionStatus.FINALIZED
 
 SESSION_TABLE: Final = (
     Transition("create", (), (OPEN,)),
+    Transition("queue_turn", (OPEN,), (OPEN,)),
     Transition("start_turn", (OPEN,), (OPEN,)),
     Transition("end_turn", (OPEN,), (OPEN,)),
     Transition("end_turn", (FINALIZED,), (FINALIZED,)),
+    Transition("attach", (OPEN,), (OPEN,)),
+    Transition("detach", (OPEN,), (OPEN,)),
+    Transition("detach", (FINALIZED,), (FINALIZED,)),
+    Transition("append_memory", (OPEN,), (OPEN,)),
+    Transition("request_handoff", (OPEN,), (OPEN,)),
+    Transition("ready_handoff", (OPEN,), (OPEN,)),
+    Transition("end_handoff", (OPEN,), (OPEN,)),
+    *(
+        Transition(command, (state,), (state,))
+        for command in ("claim_summary", "stage_summary", "complete_summary")
+        for state in (OPEN, FINALIZED)
+    ),
     Transition("finalize", (OPEN,), (FINALIZED,)),
     Transition("delete", (OPEN, FINALIZED), (SessionStatus.DELETED,)),
 )

@@ -6,6 +6,7 @@ never holds a raw newline, so splitting is all that a reader pays.
 
 import zlib
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
@@ -18,6 +19,9 @@ OUTPUT_TOPIC: Final = "run.output"
 
 _IDS_CACHED: Final = 16_384
 """Identifiers whose stream id is remembered; a live run's is asked for with every append."""
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Compressor(Protocol):
@@ -113,3 +117,13 @@ def stream_id(text: str) -> bytes:
 def uuid_in(stream: bytes) -> UUID:
     """The UUID in a stored stream id."""
     return UUID(bytes=stream)
+
+
+def microseconds(at: datetime) -> int:
+    """The stored form of a time."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(stored: int | None) -> datetime | None:
+    """The time of a stored form."""
+    return None if stored is None else _EPOCH + timedelta(microseconds=stored)

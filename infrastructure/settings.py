@@ -48,6 +48,14 @@ class Settings(BaseModel):
     drain_grace_s: Seconds = Field(10.0, ge=0, description="how long a stopping process lets runs and streams finish")
     approval_timeout_s: Seconds = Field(86_400.0, gt=0, description="how long an approval stays open by default")
     idempotency_retention_s: Seconds = Field(86_400.0, gt=0, description="how long an Idempotency-Key is remembered")
+    session_lease_s: Seconds = Field(
+        60.0, gt=0, description="how long a session's owner may be silent before it is free"
+    )
+    session_grace_s: Seconds = Field(
+        30.0, ge=0, description="how long a session without its owner is left alone before it may be summarized"
+    )
+    handoff_timeout_s: Seconds = Field(60.0, gt=0, description="how long a handoff waits for its target by default")
+    summary_lease_s: Seconds = Field(300.0, gt=0, description="how long a summary's claim lasts: one model call")
     keepalive_s: Seconds = Field(10.0, gt=0, description="longest silence on a stream; proxies cut at 30 to 60 s")
     retry_s: Seconds = Field(1.0, ge=0.1, description="what clients are told to wait before they reconnect")
     body_bytes_max: int = Field(1_048_576, ge=1024, description="bytes of one request body")

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..domain.ports import Committed
+from ..domain.ports import News, SessionMoved
 from .process import PROCESS
 from .violation import Violation
 
 
-def told(news: Committed) -> dict[str, Any]:
+def told(news: News) -> dict[str, Any]:
+    if isinstance(news, SessionMoved):
+        return {"session": news.session_id, "begun": news.begun}
     record = news.record
     last = record.data[-1]
     kind = last[9 : last.index(b'"', 9)].decode()

@@ -10,6 +10,8 @@ from ...domain.application import Application
 from .auth import Audience, Tokens
 from .body import Bodies, HttpLimits
 from .index import Index
+from .memories import Memories
+from .ownership import Ownership
 from .routes import Door, Endpoint, Operation, Table, routes
 from .runs import Runs, StartStream
 from .sessions import Sessions
@@ -40,6 +42,8 @@ def create_app(
         Sessions(application, bodies),
         Runs(application, bodies, start_stream),
         Work(application, bodies),
+        ownership=Ownership(application, bodies),
+        memories=Memories(application, bodies),
         run_events=_streamed(run_events),
         session_events=_streamed(session_events),
     )
@@ -48,7 +52,15 @@ def create_app(
 
 
 def operations(
-    index: Index, sessions: Sessions, runs: Runs, work: Work, *, run_events: Endpoint, session_events: Endpoint
+    index: Index,
+    sessions: Sessions,
+    runs: Runs,
+    work: Work,
+    *,
+    ownership: Ownership,
+    memories: Memories,
+    run_events: Endpoint,
+    session_events: Endpoint,
 ) -> tuple[Operation, ...]:
     """The table. Operations of one path stand together; what is asked for most stands first."""
     return (
@@ -58,8 +70,22 @@ def operations(
         Operation("GET", "/v1/sessions/{session_id}/events", session_events, stream=True, query=True),
         Operation("POST", "/v1/sessions/{session_id}/runs", runs.start, starts_work=True, query=True),
         Operation("GET", "/v1/runs/{run_id}", runs.get),
+        Operation("GET", "/v1/sessions/{session_id}/tail", sessions.tail, query=True),
         Operation("GET", "/v1/sessions/{session_id}", sessions.get),
+        Operation("DELETE", "/v1/sessions/{session_id}", sessions.delete),
         Operation("GET", "/v1/sessions/{session_id}/messages", sessions.messages, query=True),
+        Operation("POST", "/v1/sessions/{session_id}/resume", ownership.resume),
+        Operation("POST", "/v1/sessions/{session_id}/renew", ownership.renew),
+        Operation("POST", "/v1/sessions/{session_id}/memories", memories.append),
+        Operation("GET", "/v1/sessions/{session_id}/memories", memories.browse, query=True),
+        Operation("POST", "/v1/sessions/{session_id}/detach", ownership.detach),
+        Operation("POST", "/v1/sessions/{session_id}/finalize", sessions.finalize),
+        Operation("POST", "/v1/sessions/{session_id}/handoffs", ownership.request_handoff),
+        Operation("GET", "/v1/sessions/{session_id}/handoffs/{handoff_id}", ownership.handoff),
+        Operation("POST", "/v1/sessions/{session_id}/handoffs/{handoff_id}", ownership.move_handoff),
+        Operation("POST", "/v1/sessions/{session_id}/summary/claim", memories.claim_summary),
+        Operation("POST", "/v1/sessions/{session_id}/summary/stage", memories.stage_summary),
+        Operation("POST", "/v1/sessions/{session_id}/summary/complete", memories.complete_summary),
         Operation("POST", "/v1/sessions", sessions.create),
         Operation("GET", "/v1/sessions", sessions.browse, query=True),
         Operation("GET", "/v1/runs", runs.browse, query=True),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import RunId, SessionId
-from ...domain.ports import Clock, Committed, Store
+from ...domain.ports import Clock, News, SessionMoved, Store
 from . import sse
 from .fanout import SLICE_READERS, Fanout
 from .feed import Feed
@@ -23,6 +23,10 @@ REFILL_FRAMES: Final = 1024
 
 STALLED_TICKS_MAX: Final = 6
 """Keepalive ticks (half an interval each) a socket may take nothing before the connection is given up."""
+
+
+Wakers = dict[SessionId, dict[Callable[[], None], None]]
+"""Who is to be called about a session, in the order in which they came."""
 
 
 class StreamTimes(BaseModel):
@@ -53,7 +57,8 @@ class Broadcaster:
         self._news = 0
         self.turns_begun = 0
         self._readers: dict[Reader, Feed | None] = {}
-        self._between_turns: dict[SessionId, dict[Callable[[], None], None]] = {}
+        self._between_turns: Wakers = {}
+        self._owners: Wakers = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._stop_listening: Callable[[], None] = lambda: None
 
@@ -70,16 +75,19 @@ class Broadcaster:
 
     @property
     def held(self) -> tuple[int, int, int]:
-        """What is held in memory: watched runs, connections, sessions whose streams wait for a next turn."""
-        return len(self._feeds), len(self._readers), len(self._between_turns)
+        """What is held in memory: watched runs, connections, sessions whose streams wait for something."""
+        return len(self._feeds), len(self._readers), len(self._between_turns) + len(self._owners)
 
     # News of commits.
 
-    def committed(self, commits: Sequence[Committed]) -> None:
+    def committed(self, commits: Sequence[News]) -> None:
         """Take the records into their feeds and wake the readers, once for the whole group."""
         self._fanout.committed()
         self._news += 1
         for commit in commits:
+            if isinstance(commit, SessionMoved):
+                self._move(commit)
+                continue
             feed = self._feeds.get(commit.run_id)
             if feed is not None:
                 feed.accept(commit.record)
@@ -96,6 +104,14 @@ class Broadcaster:
         self.turns_begun += 1
         for session_id in list(self._between_turns):
             self._begin_turn(session_id)
+        for session_id in list(self._owners):
+            self._move(SessionMoved(session_id))
+
+    def _move(self, moved: SessionMoved) -> None:
+        for wake in list(self._owners.get(moved.session_id, ())):
+            wake()
+        if moved.begun:
+            self._begin_turn(moved.session_id)
 
     def _begin_turn(self, session_id: SessionId) -> None:
         self.turns_begun += 1
@@ -180,15 +196,16 @@ class Broadcaster:
 
     def await_turn(self, session_id: SessionId, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` when a turn may have begun in the session; call the result to stop waiting."""
-        waiting = self._between_turns.setdefault(session_id, {})
-        waiting[wake] = None
+        return _wait(self._between_turns, session_id, wake)
 
-        def forget() -> None:
-            waiting.pop(wake, None)
-            if not waiting and self._between_turns.get(session_id) is waiting:
-                del self._between_turns[session_id]
+    def watch_session(self, session_id: SessionId, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` when the session may have another owner or handoff; call the result to stop watching."""
+        return _wait(self._owners, session_id, wake)
 
-        return forget
+    def interject(self, reader: Reader, block: bytes) -> None:
+        """Send a block that is not of the log, beside what the reader is sent anyway."""
+        if block:
+            reader.interject(block, self._resume)
 
     def _advance(self, feed: Feed, reader: Reader) -> None:
         while not reader.parked and not reader.closed and reader in feed.readers:
@@ -261,3 +278,15 @@ class Broadcaster:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+
+def _wait(wakers: Wakers, session_id: SessionId, wake: Callable[[], None]) -> Callable[[], None]:
+    waiting = wakers.setdefault(session_id, {})
+    waiting[wake] = None
+
+    def forget() -> None:
+        waiting.pop(wake, None)
+        if not waiting and wakers.get(session_id) is waiting:
+            del wakers[session_id]
+
+    return forget

@@ -10,18 +10,23 @@ from ...domain.identifiers import Cursor, parse_seq
 from ...domain.request_config import RequestConfig
 from .broadcaster import Broadcaster
 from .feed import Feed
+from .query import number_in, session_epoch_in
 
-PARAMETERS: Final = ("after", "follow", "snapshot", "config")
+PARAMETERS: Final = ("after", "follow", "snapshot", "config", "session_epoch")
 
 
 class Wish(NamedTuple):
-    """What the request asks for. `cursor` is from the header, else from ?after=; `seq` is the bare form."""
+    """What the request asks for. `cursor` is from the header, else from ?after=; `seq` is the bare form.
+
+    `session_epoch`, of a session's stream: the reader owns the session under it, and wants to know when it does not.
+    """
 
     cursor: Cursor | None
     seq: int | None
     follow: bool
     snapshot: bool
     config: str | None
+    session_epoch: int | None = None
 
     @classmethod
     def of(cls, scope: Scope) -> "Wish":
@@ -35,7 +40,14 @@ class Wish(NamedTuple):
         seq = parse_seq(text) if text is not None and header is None else None
         cursor = Cursor.parse(text) if text is not None and seq is None else None
         snapshot = header is None and _flag(query, "snapshot", default=False)
-        return cls(cursor, seq, _flag(query, "follow", default=True), snapshot, query.get("config"))
+        epoch = query.get("session_epoch")
+        held = number_in("session_epoch", epoch) if epoch is not None else session_epoch_in(scope)
+        return cls(cursor, seq, _flag(query, "follow", default=True), snapshot, query.get("config"), held)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the reader has seen nothing of this log yet."""
+        return self.cursor is None and not self.seq
 
 
 class Place(NamedTuple):

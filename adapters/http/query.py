@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from pydantic import JsonValue
 from starlette.types import Scope
 
-from ...domain.errors import Malformed
+from ...domain.errors import Malformed, SessionEpochRequired
 from ...domain.identifiers import Cursor, RunId
 from ...domain.requests import Idempotency
 from ...domain.steps import as_run
@@ -28,6 +28,7 @@ FILTER_CHARS_MAX: Final = 200
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 RUN_EPOCH: Final = "Run-Epoch"
+SESSION_EPOCH: Final = "Session-Epoch"
 REPLAYED: Final = "Idempotent-Replayed"
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -65,6 +66,13 @@ class PageQuery:
             raise Malformed(f"?{name} is one of {', '.join(allowed)}.", field=name)
 
 
+def number_in(name: str, text: str) -> int:
+    """A parameter that is a number. Raises Malformed."""
+    if not _NUMBER.fullmatch(text):
+        raise Malformed(f"?{name} is a number.", field=name)
+    return int(text)
+
+
 def check_query(scope: Scope) -> None:
     """Raise Malformed for a query string over its limit, on every route."""
     if len(scope["query_string"]) > QUERY_BYTES_MAX:
@@ -89,6 +97,22 @@ def epoch_in(scope: Scope) -> int:
     if text is None or not _NUMBER.fullmatch(text):
         raise Malformed(f"{RUN_EPOCH} is the `epoch` that the claim was answered with.", field=RUN_EPOCH)
     return int(text)
+
+
+def session_epoch_in(scope: Scope) -> int | None:
+    """The Session-Epoch header, an owner's claim to the session, if there is one. Raises Malformed."""
+    text = header(scope, SESSION_EPOCH)
+    if text is not None and not _NUMBER.fullmatch(text):
+        raise Malformed(f"{SESSION_EPOCH} is the `epoch` that the resume was answered with.", field=SESSION_EPOCH)
+    return int(text) if text is not None else None
+
+
+def owner_epoch_in(scope: Scope) -> int:
+    """The Session-Epoch header, where only an owner may ask. Raises SessionEpochRequired or Malformed."""
+    epoch = session_epoch_in(scope)
+    if epoch is None:
+        raise SessionEpochRequired("Only its owner may do this.", session_id=scope["path_params"]["session_id"])
+    return epoch
 
 
 def idempotency_in(scope: Scope, payload: JsonValue) -> Idempotency | None:

@@ -25,6 +25,7 @@ class Reader:
     """
 
     __slots__ = (
+        "_aside",
         "_farewell",
         "_send",
         "closed",
@@ -48,6 +49,7 @@ class Reader:
         self.stalled_ticks = 0
         self.task: asyncio.Task[None] | None = None
         self._farewell: bytes | None = None
+        self._aside = b""
 
     def push(self, body: bytes, *, last: bool = False, then: Callable[["Reader"], None]) -> None:
         """Send without waiting. If the socket blocks, the reader is parked and `then(self)` called when it is free."""
@@ -76,9 +78,23 @@ class Reader:
         self.parked = False
         self.stalled_ticks = 0
         if self._farewell is not None and not self.closed:
-            self.push(self._farewell, last=True, then=then)
+            self.push(self._aside + self._farewell, last=True, then=then)
+        elif self._aside and not self.closed:
+            block, self._aside = self._aside, b""
+            self.push(block, then=then)
+            if not self.parked:
+                then(self)
         else:
             then(self)
+
+    def interject(self, block: bytes, then: Callable[["Reader"], None]) -> None:
+        """Send a block that is not of the log, as soon as the socket takes it."""
+        if self.closed:
+            return
+        if self.parked:
+            self._aside += block
+        else:
+            self.push(block, then=then)
 
     def finish(self, block: bytes) -> None:
         """End the stream with this block (which brings its own preamble), as soon as the socket takes it."""

@@ -8,11 +8,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ...domain.agent import Agent
-from ...domain.ports import RunView
+from ...domain.ports import RunView, SessionView
 from ...domain.requests import Assignment
 from ...domain.run import Run
 from ...domain.run_facts import Approval
 from ...domain.session import Session
+from ...domain.session_facts import Handoff
 
 Resource = dict[str, Any]
 
@@ -30,18 +31,30 @@ def page(items: Sequence[Resource], next_cursor: str | None) -> Resource:
     return {"items": items, "next_cursor": next_cursor}
 
 
-def session_resource(session: Session) -> Resource:
-    """A session."""
+def session_resource(view: SessionView) -> Resource:
+    """A session. `lease_expires_at` is the owner's; `queue` are the runs that wait for their turn."""
+    session = view.session
     return {
         "session_id": session.session_id,
         "status": session.status,
         "owner": session.owner,
         "epoch": session.epoch,
+        "lease_expires_at": view.lease_until if session.owner is not None else None,
         "active_run_id": session.active_run_id,
+        "queue": session.queue,
         "turns": session.turns,
+        "continuity": session.continuity,
+        "handoff": session.handoff and handoff_resource(session.handoff, session),
+        "summary": {"watermark": session.watermark, "result": session.summary},
+        "warning": session.warning,
         "created_at": session.created_at,
         "metadata": session.metadata,
     }
+
+
+def handoff_resource(handoff: Handoff, session: Session) -> Resource:
+    """A handoff; `drained` once what was accepted before it is done, so that the owner may say it is ready."""
+    return {**handoff.model_dump(), "session_id": session.session_id, "drained": handoff.active and session.drained}
 
 
 def active_run_resource(run: Run) -> Resource:

@@ -20,7 +20,7 @@ from ...domain.transitions import Status
 from .body import Bodies, Body, Reason
 from .place import Wish, check_config
 from .problems import UnknownPage
-from .query import REPLAYED, PageQuery, idempotency_in, refuse_query, wants_stream
+from .query import REPLAYED, PageQuery, idempotency_in, refuse_query, session_epoch_in, wants_stream
 from .resources import answer, page, run_path, run_resource, started_resource
 
 
@@ -88,7 +88,9 @@ class Runs:
         if streams:  # what the stream would refuse must not start anything
             check_config(body.request_config, Wish.of(scope))
         idempotency = idempotency_in(scope, body.model_dump(mode="json"))
-        run = await self._application.start_run(scope["tenant"], scope["path_params"]["session_id"], body, idempotency)
+        session_id: str = scope["path_params"]["session_id"]
+        epoch = session_epoch_in(scope)
+        run = await self._application.start_run(scope["tenant"], session_id, body, idempotency, epoch)
         headers = {"Location": run_path(run, scope), "Reattach-Run-Id": run.run_id}
         if idempotency is not None and idempotency.replayed:
             headers[REPLAYED] = "true"

@@ -1,7 +1,5 @@
-"""The routes of sessions: create, list, get, and the history of messages."""
+"""The routes of sessions: create, list, get, tail, the history of messages, and the end."""
 
-import re
-from collections.abc import Sequence
 from typing import Final
 
 from pydantic import JsonValue
@@ -11,32 +9,32 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ...domain.application import Application
-from ...domain.errors import NotFound, TooLarge
-from ...domain.identifiers import RUN_PREFIX, RunId, is_identifier
-from ...domain.messages import Fields
-from ...domain.request_config import RequestConfig
+from ...domain.errors import Malformed, NotFound, TooLarge
+from ...domain.ports import SessionView, Span
 from ...domain.run import Run
 from ...domain.session import Session
-from ...domain.snapshot import Snapshot
 from ...domain.transitions import SessionStatus
 from .body import Bodies, Body
+from .history import history, place_of
 from .problems import UnknownPage
-from .query import REPLAYED, PageQuery, idempotency_in
-from .resources import Resource, active_run_resource, answer, page, session_path, session_resource
+from .query import REPLAYED, PageQuery, idempotency_in, session_epoch_in
+from .resources import active_run_resource, answer, page, session_path, session_resource
+from .tail import tail_resource
 
 METADATA_BYTES_MAX: Final = 16_384
 """Bytes of a session's metadata as JSON."""
 
-_ORDINAL: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _LISTED: Final = (SessionStatus.OPEN.value, SessionStatus.FINALIZED.value)
-
-Place = tuple[int, int, int]
 
 
 class CreateSession(Body):
     """The body of a new session. `metadata` is the client's own; nothing here reads it."""
 
     metadata: dict[str, JsonValue] = {}
+
+
+class Nothing(Body):
+    """A body without fields."""
 
 
 class Sessions:
@@ -57,7 +55,7 @@ class Sessions:
         headers = {"Location": session_path(session, request.scope)}
         if idempotency is not None and idempotency.replayed:
             headers[REPLAYED] = "true"
-        return answer(session_resource(session), 201, headers)
+        return answer(session_resource(SessionView(session, None)), 201, headers)
 
     async def browse(self, request: Request) -> Response:
         """GET /v1/sessions?status=&cursor=&limit="""
@@ -67,30 +65,61 @@ class Sessions:
         if query.cursor is not None:
             await self._known(tenant, query.cursor)
         found = await self._store.sessions(tenant, query.filters, query.cursor, query.limit)
-        items = [session_resource(session) for session in found.items if isinstance(session, Session)]
+        items = [session_resource(view) for view in found.items if isinstance(view, SessionView)]
         return answer(page(items, found.next_cursor))
 
     async def get(self, request: Request) -> Response:
         """GET /v1/sessions/{session_id}, with the run it is busy with."""
-        session = await self._session(request.scope)
-        active = await self._active_run(session)
+        view = await self._view(request.scope)
+        active = await self._active_run(view.session)
+        resource = session_resource(view)
         if active is None:  # it may have ended between the two reads: the session's own row then says so already
-            session = session.model_copy(update={"active_run_id": None})
-        return answer({**session_resource(session), "active_run": active and active_run_resource(active)})
+            resource["active_run_id"] = None
+        return answer({**resource, "active_run": active and active_run_resource(active)})
 
     async def messages(self, request: Request) -> Response:
-        """GET /v1/sessions/{session_id}/messages?before=&limit=: the newest page first, in it the oldest first."""
-        query = PageQuery.of(request.scope, cursor="before")
-        session = await self._session(request.scope)
-        before = await self._place(session, query.cursor) if query.cursor is not None else None
-        found = await self._store.messages(session.session_id, before, query.limit + 1)
-        items = [message for _, message in found[-query.limit :]]
-        more = len(found) > query.limit
-        shown = await self._as_configured(items)
-        return answer(page(shown, items[0]["message_id"] if more else None))
+        """GET /v1/sessions/{session_id}/messages?before=|after=&limit=: the newest page, or those beside a message.
 
-    async def _session(self, scope: Scope) -> Session:
-        return await self._application.session(scope["tenant"], scope["path_params"]["session_id"])
+        Oldest first. `next_cursor` is the message to go on from in the same direction.
+        """
+        query = PageQuery.of(request.scope, "after", cursor="before")
+        session = (await self._view(request.scope)).session
+        after = query.filters.get("after")
+        if after is not None and query.cursor is not None:
+            raise Malformed("?before and ?after exclude each other.", field="after")
+        span = Span(
+            after=await place_of(self._store, session, after, "after") if after is not None else None,
+            before=await place_of(self._store, session, query.cursor, "before") if query.cursor is not None else None,
+            oldest=after is not None,
+        )
+        items, more = await history(self._store, session.session_id, span, query.limit)
+        return answer(page(items, items[-1 if span.oldest else 0]["message_id"] if more else None))
+
+    async def tail(self, request: Request) -> Response:
+        """GET /v1/sessions/{session_id}/tail?limit=: all that a client needs to show the session and to go on."""
+        query = PageQuery.of(request.scope)
+        if query.cursor is not None:
+            raise Malformed("?cursor is not known here; the tail is the newest page.", field="cursor")
+        session = (await self._view(request.scope)).session
+        return answer(await tail_resource(self._store, session.session_id, query.limit))
+
+    async def finalize(self, request: Request) -> Response:
+        """POST /v1/sessions/{session_id}/finalize: the session as it is afterwards, also if it was finalized before."""
+        scope = request.scope
+        await self._bodies.read(request, Nothing)
+        session_id: str = scope["path_params"]["session_id"]
+        await self._application.sessions.finalize(scope["tenant"], session_id, session_epoch_in(scope))
+        return answer(session_resource(await self._view(scope)))
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE /v1/sessions/{session_id}: 204; from then on it is unknown to everybody."""
+        scope = request.scope
+        session_id: str = scope["path_params"]["session_id"]
+        await self._application.sessions.delete(scope["tenant"], session_id, session_epoch_in(scope))
+        return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+    async def _view(self, scope: Scope) -> SessionView:
+        return await self._application.session_view(scope["tenant"], scope["path_params"]["session_id"])
 
     async def _active_run(self, session: Session) -> Run | None:
         if session.active_run_id is None:
@@ -104,33 +133,3 @@ class Sessions:
             await self._application.session(tenant, cursor)
         except NotFound:
             raise UnknownPage(field="cursor") from None
-
-    async def _place(self, session: Session, message_id: str) -> Place:
-        """Where the message stands that a page ended with. Raises UnknownPage."""
-        given, _, rest = message_id.partition(":")
-        run_id, _, ordinal = rest.partition(":")
-        if given == session.session_id and is_identifier(RUN_PREFIX, run_id) and _ORDINAL.fullmatch(ordinal):
-            view = await self._store.run_view(RunId(run_id))
-            if view is not None and view.run.session_id == session.session_id:
-                return view.run.turn, view.run.attempt, int(ordinal)
-        raise UnknownPage(field="before")
-
-    async def _as_configured(self, messages: Sequence[Fields]) -> Sequence[Resource]:
-        """Every message as its run's request_config shows it, like the stream of that run does."""
-        shown: list[Resource] = []
-        configs: dict[RunId, RequestConfig] = {}
-        for message in messages:
-            run_id = RunId(message["message_id"].split(":")[1])
-            if run_id not in configs:
-                view = await self._store.run_view(run_id)
-                configs[run_id] = view.run.request_config if view is not None else RequestConfig()
-            shown.append(_as_shown(message, configs[run_id]))
-        return shown
-
-
-def _as_shown(message: Fields, config: RequestConfig) -> Resource:
-    if config.shows_everything:
-        return message
-    state: Fields = {"run": {}, "messages": [message], "pending_approvals": []}
-    filtered: Resource = Snapshot.load(state, 0).state(config)["messages"][0]
-    return filtered

@@ -13,12 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from ...domain.application import Application
 from ...domain.errors import InvalidCursor, Malformed, ReattachError, StoreUnavailable
-from ...domain.identifiers import RUN_PREFIX, RunId, is_identifier
+from ...domain.identifiers import RUN_PREFIX, RunId, SessionId, is_identifier
 from ...domain.run import Run
 from ...domain.session import Session
 from . import sse
 from .broadcaster import Broadcaster
 from .feed import Feed
+from .owner import WARNING, Watch
 from .place import Place, Wish, check_config, place_in
 from .reader import Reader
 from .walk import Walk
@@ -130,20 +131,27 @@ class SessionEvents(Streams):
         session = await self._application.session(tenant, session_id)
         feed = await self._session_feed(session, wish)
         try:
-            place = await self._session_place(feed, wish)
+            place = await self._session_place(feed, wish, session.session_id)
             await _start(send, 200, sse.HEADERS)
         except BaseException:
             if feed is not None:
                 self._broadcaster.release(feed)
             raise
         walk = Walk(self._broadcaster, self._reader(send), feed, wish.follow, session.session_id)
+        if wish.session_epoch is not None:
+            walk.watch = Watch(self._broadcaster, walk.reader, session, wish.session_epoch)
+        if wish.fresh and session.warning is not None:
+            walk.preface = sse.event(WARNING, {"session_id": session.session_id, **session.warning.model_dump()})
+        if walk.watch is not None:
+            walk.preface += walk.watch.news(session)
+            walk.watch.wake()  # it may have moved since it was read
         await self._begin(walk, place, wish)
         return walk
 
     async def _session_feed(self, session: Session, wish: Wish) -> Feed | None:
         """The run to begin with: the cursor's if it is of this session, for a snapshot the latest, else the first."""
         session_id, cursor = session.session_id, wish.cursor
-        if cursor is not None:
+        if cursor is not None and cursor.run_id != str(session_id):
             view = await self._store.run_view(cursor.run_id)
             feed = await self._broadcaster.watch(cursor.run_id) if view and view.run.session_id == session_id else None
             return feed or await self._latest(session)
@@ -152,9 +160,12 @@ class SessionEvents(Streams):
         first = await self._store.next_run(session_id, 0, 0)
         return await self._broadcaster.watch(first) if first else None
 
-    async def _session_place(self, feed: Feed | None, wish: Wish) -> Place:
+    async def _session_place(self, feed: Feed | None, wish: Wish, session_id: SessionId) -> Place:
         if wish.cursor is None:
             return Place(0)
+        if wish.cursor.run_id == str(session_id):
+            kept = wish.cursor.generation == self._store.generation
+            return Place(0) if kept else Place(0, "generation")
         if feed is None or feed.view.run.run_id != wish.cursor.run_id:
             return Place(0, "foreign")
         place = await place_in(self._broadcaster, feed, wish)

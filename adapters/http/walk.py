@@ -2,22 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 from starlette.types import Receive
 
 from ...domain.errors import ReattachError, StoreUnavailable
 from ...domain.identifiers import SessionId
-from ...domain.ports import Record
+from ...domain.messages import Fields
+from ...domain.ports import Record, Span
+from ...domain.run import Run
 from . import sse
 from .broadcaster import Broadcaster
 from .feed import Feed
+from .history import history
+from .owner import Watch
 from .place import Place, Wish
 from .reader import Reader
 
 FIRST_PAGE_FRAMES: Final = 64
 """Frames of the first read: small, so that the first byte leaves early."""
+
+SNAPSHOT_MESSAGES: Final = 100
+"""Messages of earlier turns in a session's snapshot: its size must not grow with the session's age."""
 
 PAGE_FRAMES: Final = 1024
 """Frames of every further read."""
@@ -31,7 +38,18 @@ class Walk:
     It holds the feed from the beginning, and lets go of it in `stop`.
     """
 
-    __slots__ = ("_broadcaster", "_feed", "_follow", "_forget", "_moving", "_session_id", "_store", "reader")
+    __slots__ = (
+        "_broadcaster",
+        "_feed",
+        "_follow",
+        "_forget",
+        "_moving",
+        "_session_id",
+        "_store",
+        "preface",
+        "reader",
+        "watch",
+    )
 
     def __init__(
         self,
@@ -49,12 +67,17 @@ class Walk:
         self._session_id = session_id
         self._moving: asyncio.Task[None] | None = None
         self._forget: Callable[[], None] = _nothing
+        self.watch: Watch | None = None
+        self.preface = b""
         if session_id is not None:
             reader.successor = self._ended
 
     async def begin(self, place: Place, wish: Wish) -> None:
         """Send what comes first and a first page. What is left is read on while the client is waited for."""
         reader, feed = self.reader, self._feed
+        if self.preface:
+            await reader.write(self.preface)
+            self.preface = b""
         if place.reset is not None:
             cursor = str(wish.cursor) if wish.cursor is not None else str(wish.seq)
             await reader.write(sse.event("stream.reset", {"reason": place.reset, "cursor": cursor}))
@@ -102,17 +125,28 @@ class Walk:
         if self._moving is not None:
             self._moving.cancel()
         self._forget()
+        if self.watch is not None:
+            self.watch.stop()
         self._broadcaster.leave(self.reader)
         if self._feed is not None:
             self._broadcaster.unfollow(self._feed, self.reader)
             self._broadcaster.release(self._feed)
 
     async def _snapshot(self, feed: Feed) -> None:
-        snapshot = await self._store.snapshot(feed.view.run.run_id)
+        run = feed.view.run
+        snapshot = await self._store.snapshot(run.run_id)
         if snapshot is not None:
-            state = snapshot.state(feed.view.run.request_config)
+            state = snapshot.state(run.request_config)
+            if self._session_id is not None:
+                state = {**state, **await self._earlier(run, state["messages"])}
             await self.reader.write(sse.event("stream.snapshot", {"state": state, "seq": snapshot.seq}))
             self.reader.seq = snapshot.seq
+
+    async def _earlier(self, run: Run, messages: Sequence[Fields]) -> dict[str, Any]:
+        """A session's state has the messages of the turns before, the newest of them; `before` pages on from there."""
+        span = Span(before=(run.turn, run.attempt, 0))
+        earlier, more = await history(self._store, run.session_id, span, SNAPSHOT_MESSAGES)
+        return {"messages": [*earlier, *messages], "before": earlier[0]["message_id"] if more else None}
 
     async def _page(self, feed: Feed, limit: int) -> bool:
         """Send one page from the store; True once the window takes over."""

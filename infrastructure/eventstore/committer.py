@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...domain.errors import StoreUnavailable
-from ...domain.ports import Committed
+from ...domain.ports import News
 from .writer import Result, Work, Writer, Written, unavailable
 
 QUEUE_MAX: Final = 10_000
@@ -20,7 +20,7 @@ QUEUE_MAX: Final = 10_000
 GROUP_MAX: Final = 512
 """Works in one transaction."""
 
-Tell = Callable[[Sequence[Committed]], None]
+Tell = Callable[[Sequence[News]], None]
 """Takes the news of one group, on the event loop."""
 
 

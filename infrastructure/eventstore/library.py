@@ -18,7 +18,7 @@ from ...domain.aggregate import Aggregate, Fact
 from ...domain.errors import AppendConflict
 from ...domain.job import JOB_FACTS
 from ...domain.run_facts import RUN_FACTS
-from ...domain.session import SESSION_FACTS
+from ...domain.session_facts import SESSION_FACTS
 from ..codec import Codec
 from .recorder import Recorder
 

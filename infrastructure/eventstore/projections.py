@@ -14,6 +14,7 @@ from ...domain.errors import NotFound, RecordDamaged
 from ...domain.frames import PART_END_TYPES
 from ...domain.identifiers import RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, identifier
 from ...domain.messages import Carry, Fields, Message, Messages, Part
+from ...domain.ports import StoredMessage
 from ...domain.wire import decode_fields
 from ..codec import Codec, Row, damaged, stream_id, uuid_in
 from . import statements as sql
@@ -145,10 +146,6 @@ def _save(connection: sqlite3.Connection, place: Place, message: Message) -> Non
 def _is_new(part: Part) -> bool:
     """Whether there is anything to store: a part carried over may have gained nothing."""
     return part.chunk == 0 or part.fields["state"] != "open" or part.fields["text"] != ""
-
-
-StoredMessage = tuple[tuple[int, int, int], Fields]
-"""A message's place in its session (turn, attempt, ordinal), and the message."""
 
 
 def assembled(connection: sqlite3.Connection, rows: Sequence[Any]) -> list[StoredMessage]:

@@ -9,18 +9,22 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ...domain.errors import RecordDamaged
-from ...domain.identifiers import SESSION_PREFIX, JobId, RunId, SessionId, identifier
+from ...domain.identifiers import SESSION_PREFIX, Cursor, JobId, RunId, SessionId, identifier
 from ...domain.job import Job
-from ...domain.messages import Fields, Messages
-from ...domain.ports import Damaged, Page, Record, RunView
+from ...domain.memory import Memory
+from ...domain.messages import Messages
+from ...domain.ports import Damaged, MessagePlace, Page, Record, RunView, SessionView, Span, StoredMessage, Tail
 from ...domain.run import Run
 from ...domain.session import Session
+from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
+from ...domain.tail import EXTRA_FACTOR, begins, past_orphans
 from ...domain.transitions import Status
-from ..codec import Codec, Row, stream_id, uuid_in
+from ..codec import Codec, Row, moment, stream_id, uuid_in
 from ..sqlite import domain_error
 from . import statements as sql
 from .projections import Place, assembled, decoded, load_carry, records, run_of
+from .session_rows import stored_handoff, stored_memories
 from .transaction import loaded
 
 A = TypeVar("A", Session, Job, Run)
@@ -31,6 +35,7 @@ class Reads:
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], codec: Codec) -> None:
         self._codec = codec
+        self._generation = 0
         with _driver_errors():
             self._connection = connect()
 
@@ -44,7 +49,8 @@ class Reads:
             row = self._one(sql.SELECT_META, {"key": "generation"})
         if row is None:
             raise RecordDamaged("The database does not know its generation.")
-        return int(row[0])
+        self._generation = int(row[0])
+        return self._generation
 
     def run_view(self, run_id: RunId) -> RunView | None:
         """The run as it is now."""
@@ -55,6 +61,15 @@ class Reads:
     def session(self, session_id: SessionId) -> Session | None:
         """The session as it is now."""
         return self._load(Session, sql.SELECT_SESSION, session_id)
+
+    def session_view(self, session_id: SessionId) -> SessionView | None:
+        """The session as it is now, with its owner's lease."""
+        with _driver_errors():
+            return self._load_view(session_id)
+
+    def _load_view(self, session_id: SessionId) -> SessionView | None:
+        row = self._one(sql.SELECT_SESSION_VIEW, {"id": stream_id(session_id)})
+        return None if row is None else SessionView(loaded(Session, session_id, row[0]), moment(row[1]))
 
     def job(self, job_id: JobId) -> Job | None:
         """The job as it is now."""
@@ -74,7 +89,10 @@ class Reads:
         statement = sql.select_sessions(tuple(filters), after=after is not None)
         rows = self._page(statement, tenant, dict(filters), after, limit)
         ids = [identifier(SESSION_PREFIX, uuid_in(row[0])) for row in rows]
-        items = [loaded(Session, text, row[1]) for text, row in zip(ids[:limit], rows, strict=False)]
+        items = [
+            SessionView(loaded(Session, text, row[1]), moment(row[2]))
+            for text, row in zip(ids[:limit], rows, strict=False)
+        ]
         return Page(items, ids[limit - 1] if len(rows) > limit else None)
 
     def _page(self, statement: str, tenant: str, filters: dict[str, Any], after: str | None, limit: int) -> list[Any]:
@@ -128,18 +146,87 @@ class Reads:
             row = self._one(sql.SELECT_NEXT_RUN, place)
         return None if row is None else run_of(row[0])
 
-    def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> list[tuple[tuple[int, int, int], Fields]]:
-        """The newest messages before this place, oldest first."""
-        wanted: dict[str, Any] = {"session_id": stream_id(session_id), "limit": limit}
-        statement = sql.SELECT_MESSAGES
-        if before is not None:
-            statement = sql.SELECT_MESSAGES_BEFORE
-            wanted |= {"turn": before[0], "attempt": before[1], "ordinal": before[2]}
+    def messages(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
+        """The session's settled messages inside the span, oldest first, at most `limit`."""
         with self._instant():
-            rows = self._connection.execute(statement, wanted).fetchall()
-            return assembled(self._connection, rows[::-1])
+            session = self._load_view(session_id)
+            if session is None:
+                return []
+            end = self._settled_end(session.session)
+            return self._projected(session_id, Span(span.after, min(span.before or end, end), span.oldest), limit)
+
+    def projected(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
+        """The projection as it stands, runs that have not settled included: what a checker looks at."""
+        with self._instant():
+            return self._projected(session_id, span, limit)
+
+    def _projected(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
+        wanted: dict[str, Any] = {"session_id": stream_id(session_id), "limit": limit}
+        places = {"after": span.after, "before": span.before}
+        given = {name: place for name, place in places.items() if place is not None}
+        for name, (turn, attempt, ordinal) in given.items():
+            wanted |= {f"{name}_turn": turn, f"{name}_attempt": attempt, f"{name}_ordinal": ordinal}
+        statement = sql.select_messages(tuple(given), oldest=span.oldest)
+        rows = self._connection.execute(statement, wanted).fetchall()
+        return assembled(self._connection, rows if span.oldest else rows[::-1])
+
+    def _settled_end(self, session: Session) -> MessagePlace:
+        """Where history ends: behind the prompt of the run that is active, before the turns that have not come."""
+        if session.active_run_id is None:
+            return session.turns + 1, 0, 0
+        place = Place.load(self._connection, session.active_run_id)
+        return place.turn, place.attempt, 1
+
+    def tail(self, session_id: SessionId, limit: int) -> Tail | None:
+        """What a client needs to show the session now. Two bounded reads of messages at most."""
+        with self._instant():
+            view = self._load_view(session_id)
+            if view is None:
+                return None
+            session = view.session
+            last = self._last_run(session)
+            active = last if session.active_run_id is not None else None
+            messages = self._newest(session_id, self._settled_end(session), limit)
+            return Tail(view, messages, active, self._cursor(session, last, active))
+
+    def _newest(self, session_id: SessionId, end: MessagePlace, limit: int) -> list[StoredMessage]:
+        """The newest messages before `end`, cut as `domain/tail.py` says."""
+        found = self._projected(session_id, Span(before=end), limit)
+        if len(found) < limit:
+            return found
+        start = begins([fields for _, fields in found], limit)
+        if start is None:
+            rest = (EXTRA_FACTOR - 1) * limit
+            more = self._projected(session_id, Span(before=found[0][0]), rest)
+            found = more + found
+            fields = [fields for _, fields in found]
+            start = begins(fields, limit)
+            if start is None:
+                start = past_orphans(fields) if len(more) == rest else 0
+        return found[start:]
+
+    def _last_run(self, session: Session) -> RunView | None:
+        where = {"id": stream_id(session.session_id), "turn": session.turns}
+        row = self._one(sql.SELECT_LAST_RUN, where) if session.turns else None
+        return None if row is None else _view(run_of(row[0]), row)
+
+    def _cursor(self, session: Session, last: RunView | None, active: RunView | None) -> Cursor:
+        generation = self._generation
+        if last is None:
+            return Cursor(RunId(session.session_id), generation, 0, 0)
+        if active is not None:
+            return Cursor(active.run.run_id, generation, 0, 0)
+        return Cursor(last.run.run_id, generation, last.run.epoch, last.head_seq)
+
+    def memories(self, session_id: SessionId, after: int, limit: int) -> list[Memory]:
+        """The session's memories after this sequence number, in order."""
+        with _driver_errors():
+            return stored_memories(self._connection, session_id, after, limit)
+
+    def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        with _driver_errors():
+            return stored_handoff(self._connection, session_id, handoff_id)
 
     def snapshot(self, run_id: RunId) -> Snapshot | None:
         """The run's frames folded up to the last but one."""

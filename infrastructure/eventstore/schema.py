@@ -1,7 +1,7 @@
 """The tables: one SQLAlchemy Core schema, SQLite first.
 
 `events` is the only truth; every other table follows from it in the same transaction, except `checkpoints` (the
-latest one of each run), leases (in `runs`) and `idempotency`, which are not history.
+latest one of each run), leases (in `runs` and `sessions`) and `idempotency`, which are not history.
 """
 
 import sqlalchemy as sa
@@ -36,9 +36,13 @@ sessions = sa.Table(
     sa.Column("session_id", Id, primary_key=True),
     sa.Column("tenant", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
+    sa.Column("lease_until", Integer),  # the owner's, in microseconds since 1970; not history
+    sa.Column("handoff_due", Integer),  # the deadline of the handoff under way, in microseconds since 1970
     sa.Column("version", Integer, nullable=False),
     sa.Column("state", Json, nullable=False),
 )
+_handing_off = sessions.c.handoff_due.is_not(None)
+sa.Index("sessions_handoffs", sessions.c.handoff_due, sqlite_where=_handing_off, postgresql_where=_handing_off)
 sa.Index("sessions_tenant", sessions.c.tenant, sessions.c.session_id)
 
 jobs = sa.Table(
@@ -65,6 +69,7 @@ runs = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("epoch", Integer, nullable=False),
     sa.Column("worker", sa.Text),
+    sa.Column("queued", Integer, nullable=False, server_default="0"),  # 1: its session has not come to it
     sa.Column("lease_until", Integer),  # microseconds since 1970; not history
     sa.Column("approvals_due", Integer),  # the earliest deadline of an open approval, in microseconds since 1970
     sa.Column("first_seq", Integer, nullable=False),
@@ -76,7 +81,10 @@ RUNNING = sa.literal_column("'running'", sa.Text)
 WAITING = sa.literal_column("'waiting_for_approval'", sa.Text)
 """Literals, because a partial index serves only statements that say its condition in so many words."""
 
-_pending, _running, _waiting = runs.c.status == PENDING, runs.c.status == RUNNING, runs.c.status == WAITING
+NOT_QUEUED = runs.c.queued == sa.literal_column("0", sa.Integer)
+
+_pending = sa.and_(runs.c.status == PENDING, NOT_QUEUED)
+_running, _waiting = runs.c.status == RUNNING, runs.c.status == WAITING
 sa.Index("runs_tenant", runs.c.tenant, runs.c.run_id)
 sa.Index("runs_turns", runs.c.session_id, runs.c.turn, runs.c.attempt, unique=True)
 sa.Index("runs_pending", runs.c.agent, runs.c.run_id, sqlite_where=_pending, postgresql_where=_pending)
@@ -118,6 +126,26 @@ parts = sa.Table(
     sa.Column("chunk", Integer, nullable=False),  # a part that grows is stored in pieces
     sa.Column("body", Json, nullable=False),
     sa.PrimaryKeyConstraint("run_id", "ordinal", "part_index", "chunk"),
+    sqlite_with_rowid=False,
+)
+
+memories = sa.Table(
+    "memories",
+    metadata,
+    sa.Column("session_id", Id, nullable=False),
+    sa.Column("sequence", Integer, nullable=False),
+    sa.Column("body", Json, nullable=False),
+    sa.PrimaryKeyConstraint("session_id", "sequence"),
+    sqlite_with_rowid=False,
+)
+
+handoffs = sa.Table(
+    "handoffs",
+    metadata,
+    sa.Column("session_id", Id, nullable=False),
+    sa.Column("handoff_id", sa.Text, nullable=False),
+    sa.Column("state", Json, nullable=False),
+    sa.PrimaryKeyConstraint("session_id", "handoff_id"),
     sqlite_with_rowid=False,
 )
 

@@ -12,14 +12,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from .schema import (
+    NOT_QUEUED,
     PENDING,
     RUNNING,
     WAITING,
     checkpoints,
     events,
     folds,
+    handoffs,
     idempotency,
     jobs,
+    memories,
     messages,
     meta,
     parts,
@@ -138,8 +141,31 @@ SELECT_META: Final = compiled(sa.select(meta.c.value).where(meta.c.key == _p("ke
 # Sessions, jobs, runs.
 
 INSERT_SESSION: Final = compiled(sa.insert(sessions))
-UPDATE_SESSION: Final = _update(sessions, sessions.c.session_id, "status", "version", "state")
+UPDATE_SESSION: Final = _update(sessions, sessions.c.session_id, "status", "handoff_due", "version", "state")
 SELECT_SESSION: Final = compiled(sa.select(sessions.c.state).where(sessions.c.session_id == _p("id")))
+SELECT_SESSION_VIEW: Final = compiled(
+    sa.select(sessions.c.state, sessions.c.lease_until).where(sessions.c.session_id == _p("id"))
+)
+LEASE_SESSION: Final = compiled(
+    sa.update(sessions).where(sessions.c.session_id == _p("id")).values(lease_until=_p("until"))
+)
+SELECT_EXPIRED_HANDOFFS: Final = compiled(
+    sa.select(sessions.c.session_id)
+    .where(sessions.c.handoff_due.is_not(None), sessions.c.handoff_due <= _p("before"))
+    .order_by(sessions.c.handoff_due, sessions.c.session_id)
+    .limit(_p("limit"))
+)
+SAVE_HANDOFF: Final = _upsert(handoffs, "state")
+SELECT_HANDOFF: Final = compiled(
+    sa.select(handoffs.c.state).where(handoffs.c.session_id == _p("id"), handoffs.c.handoff_id == _p("handoff_id"))
+)
+INSERT_MEMORY: Final = compiled(sa.insert(memories))
+SELECT_MEMORIES: Final = compiled(
+    sa.select(memories.c.body)
+    .where(memories.c.session_id == _p("id"), memories.c.sequence > _p("after"))
+    .order_by(memories.c.sequence)
+    .limit(_p("limit"))
+)
 INSERT_JOB: Final = compiled(sa.insert(jobs))
 UPDATE_JOB: Final = _update(jobs, jobs.c.job_id, "status", "version", "state")
 SELECT_JOB: Final = compiled(sa.select(jobs.c.state).where(jobs.c.job_id == _p("id")))
@@ -168,10 +194,21 @@ SELECT_PLACE: Final = compiled(
 )
 SELECT_NEXT_RUN: Final = compiled(
     sa.select(runs.c.run_id)
-    .where(runs.c.session_id == _p("id"), sa.tuple_(runs.c.turn, runs.c.attempt) > sa.tuple_(_p("turn"), _p("attempt")))
+    .where(
+        runs.c.session_id == _p("id"),
+        sa.tuple_(runs.c.turn, runs.c.attempt) > sa.tuple_(_p("turn"), _p("attempt")),
+        NOT_QUEUED,
+    )
     .order_by(runs.c.turn, runs.c.attempt)
     .limit(1)
 )
+SELECT_LAST_RUN: Final = compiled(
+    sa.select(*_view)
+    .where(runs.c.session_id == _p("id"), runs.c.turn == _p("turn"))
+    .order_by(runs.c.attempt.desc())
+    .limit(1)
+)
+QUEUE_RUN: Final = compiled(sa.update(runs).where(runs.c.run_id == _p("id")).values(queued=_p("queued")))
 
 
 @lru_cache(_VARIANTS)
@@ -187,7 +224,7 @@ def select_sessions(filters: tuple[str, ...], *, after: bool) -> str:
     """A tenant's sessions, newest first: `filters` among status; those older than :after."""
     where = [sessions.c.tenant == _p("tenant"), *(sessions.c[name] == _p(name) for name in filters)]
     where += [sessions.c.session_id < _p("after")] if after else []
-    selected = sa.select(sessions.c.session_id, sessions.c.state)
+    selected = sa.select(sessions.c.session_id, sessions.c.state, sessions.c.lease_until)
     return compiled(selected.where(*where).order_by(sessions.c.session_id.desc()).limit(_p("limit")))
 
 
@@ -206,7 +243,7 @@ RENEW_LEASE: Final = compiled(
 )
 SELECT_PENDING: Final = compiled(
     sa.select(runs.c.run_id)
-    .where(runs.c.status == PENDING, runs.c.agent == _p("agent"))
+    .where(runs.c.status == PENDING, NOT_QUEUED, runs.c.agent == _p("agent"))
     .order_by(runs.c.run_id)
     .limit(_p("limit"))
 )
@@ -273,11 +310,15 @@ SELECT_PARTS: Final = compiled(
     .order_by(parts.c.ordinal, parts.c.part_index, parts.c.chunk)
 )
 _in_session = messages.c.session_id == _p("session_id")
-_newest_first = [column.desc() for column in _place]
-SELECT_MESSAGES: Final = compiled(sa.select(*_message).where(_in_session).order_by(*_newest_first).limit(_p("limit")))
-SELECT_MESSAGES_BEFORE: Final = compiled(
-    sa.select(*_message)
-    .where(_in_session, sa.tuple_(*_place) < sa.tuple_(_p("turn"), _p("attempt"), _p("ordinal")))
-    .order_by(*_newest_first)
-    .limit(_p("limit"))
-)
+
+
+@lru_cache(_VARIANTS)
+def select_messages(bounds: tuple[str, ...], *, oldest: bool) -> str:
+    """A session's messages between two places, `bounds` among after and before: from the newest on, or the oldest."""
+    conditions = {
+        "after": sa.tuple_(*_place) > sa.tuple_(*(_p(f"after_{column.name}") for column in _place)),
+        "before": sa.tuple_(*_place) < sa.tuple_(*(_p(f"before_{column.name}") for column in _place)),
+    }
+    order = [column if oldest else column.desc() for column in _place]
+    where = [_in_session, *(conditions[bound] for bound in bounds)]
+    return compiled(sa.select(*_message).where(*where).order_by(*order).limit(_p("limit")))

@@ -8,9 +8,23 @@ from typing import Protocol, Self, TypeVar
 from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job
-from ...domain.messages import Fields
-from ...domain.ports import Append, Committed, Damaged, Listener, Page, Record, RunView, Transaction
+from ...domain.memory import Memory
+from ...domain.ports import (
+    Append,
+    Damaged,
+    Listener,
+    News,
+    Page,
+    Record,
+    RunView,
+    SessionView,
+    Span,
+    StoredMessage,
+    Tail,
+    Transaction,
+)
 from ...domain.session import Session
+from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from .committer import Committer
@@ -27,6 +41,7 @@ class ReadSide(Protocol):
 
     def run_view(self, run_id: RunId) -> RunView | None: ...
     def session(self, session_id: SessionId) -> Session | None: ...
+    def session_view(self, session_id: SessionId) -> SessionView | None: ...
     def job(self, job_id: JobId) -> Job | None: ...
     def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page: ...
     def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page: ...
@@ -34,9 +49,10 @@ class ReadSide(Protocol):
     def epoch_at(self, run_id: RunId, seq: int) -> int | None: ...
     def snapshot(self, run_id: RunId) -> Snapshot | None: ...
     def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None: ...
-    def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> Sequence[tuple[tuple[int, int, int], Fields]]: ...
+    def messages(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]: ...
+    def memories(self, session_id: SessionId, after: int, limit: int) -> Sequence[Memory]: ...
+    def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None: ...
+    def tail(self, session_id: SessionId, limit: int) -> Tail | None: ...
 
     def close(self) -> None:
         """No more reads."""
@@ -126,7 +142,7 @@ class SqliteStore:
 
         return stop
 
-    def _tell(self, commits: Sequence[Committed]) -> None:
+    def _tell(self, commits: Sequence[News]) -> None:
         self._each(lambda listener: listener.committed(commits))
 
     def _changed(self) -> None:
@@ -161,6 +177,10 @@ class SqliteStore:
         """The session as it is now."""
         return self._read.session(session_id)
 
+    async def session_view(self, session_id: SessionId) -> SessionView | None:
+        """The session as it is now, with its owner's lease."""
+        return self._read.session_view(session_id)
+
     async def job(self, job_id: JobId) -> Job | None:
         """The job as it is now."""
         return self._read.job(job_id)
@@ -189,11 +209,21 @@ class SqliteStore:
         """The session's first run after this (turn, attempt)."""
         return self._read.next_run(session_id, after_turn, after_attempt)
 
-    async def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
-        """The newest messages before this place, oldest first."""
-        return self._read.messages(session_id, before, limit)
+    async def messages(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
+        """The session's settled messages inside the span, oldest first."""
+        return self._read.messages(session_id, span, limit)
+
+    async def memories(self, session_id: SessionId, after: int, limit: int) -> Sequence[Memory]:
+        """The session's memories after this sequence number, in order."""
+        return self._read.memories(session_id, after, limit)
+
+    async def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        return self._read.handoff(session_id, handoff_id)
+
+    async def tail(self, session_id: SessionId, limit: int) -> Tail | None:
+        """What a client needs to show the session now."""
+        return self._read.tail(session_id, limit)
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the store can be read, and the last write went well."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -10,33 +10,29 @@ from pydantic import ValidationError
 
 from ...domain.aggregate import Aggregate, Fact
 from ...domain.errors import AppendConflict, NotFound
-from ...domain.identifiers import JobId, RunId, SessionId
+from ...domain.identifiers import SESSION_PREFIX, JobId, RunId, SessionId, identifier
 from ...domain.job import Job, JobCreated
 from ...domain.outline import Outline
-from ...domain.ports import Answer, Committed, Head, Record
+from ...domain.ports import Answer, Committed, Head, News, Record, SessionMoved
 from ...domain.run import Run
 from ...domain.run_facts import Cancelled, Completed, Created, Failed, Released, RunFact, Suspended, TakenOver
 from ...domain.scribe import Checkpointed
-from ...domain.session import Session, SessionCreated
+from ...domain.session import Session
+from ...domain.session_facts import Handoff, SessionCreated, SessionFact, TurnStarted
 from ...domain.transitions import Status
 from ...domain.wire import encode
-from ..codec import Codec, damaged, stream_id
+from ..codec import Codec, damaged, microseconds, moment, stream_id, uuid_in
 from . import statements as sql
 from .library import Library, Recorded
 from .projections import Place, fold, run_of
+from .session_rows import follow_session, session_columns, stored_handoff
 
 A = TypeVar("A", bound=Aggregate)
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLDED: Final = (Created, TakenOver, Released, Suspended, Completed, Failed, Cancelled)
 """Facts that begin, cut or end messages: the projection is folded through their frames with them."""
 _CLOSING: Final = (TakenOver, Released, Suspended, Completed, Failed, Cancelled)
 """Facts after which nothing is open."""
-
-
-def microseconds(at: datetime) -> int:
-    """The stored form of a time."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 class SqliteTransaction:
@@ -47,7 +43,7 @@ class SqliteTransaction:
         self._library = library
         self._codec = codec
         self._now = now
-        self.news: list[Committed] = []
+        self.news: list[News] = []
 
     @property
     def now(self) -> datetime:
@@ -99,13 +95,19 @@ class SqliteTransaction:
             case Session():
                 session_id = fact.session_id if isinstance(fact, SessionCreated) else aggregate.session_id
                 session = aggregate.evolve(fact, aggregate.version + 1)
-                columns = {"session_id": stream_id(session_id)}
+                columns = session_columns(session_id, session)
                 self._project(session, session_id, aggregate.version, columns, (sql.INSERT_SESSION, sql.UPDATE_SESSION))
                 self._library.record(self._connection, Recorded(_uuid(session_id), session.version, fact))
+                follow_session(self._connection, aggregate, session, cast("SessionFact", fact))
+                self._move(SessionMoved(session_id, isinstance(fact, TurnStarted) and fact.run_id in aggregate.queue))
                 return cast("A", session)
             case _:
                 message = f"no table for a {type(aggregate).__name__}"
                 raise TypeError(message)
+
+    def _move(self, moved: SessionMoved) -> None:
+        if moved not in self.news:
+            self.news.append(moved)
 
     def _record_run(self, run: Run, fact: RunFact) -> Run:
         run_id = fact.run_id if isinstance(fact, Created) else run.run_id
@@ -158,6 +160,26 @@ class SqliteTransaction:
             if self._connection.execute(sql.RENEW_LEASE, lease).rowcount == 0:
                 lost.append(run_id)
         return lost
+
+    def session_lease(self, session_id: SessionId) -> datetime | None:
+        """When the lease of the session's owner ends or ended."""
+        row = self._one(sql.SELECT_SESSION_VIEW, {"id": stream_id(session_id)})
+        return None if row is None else moment(row[1])
+
+    def lease_session(self, session_id: SessionId, until: datetime | None) -> None:
+        """Grant the session's owner until then."""
+        ends = None if until is None else microseconds(until)
+        self._connection.execute(sql.LEASE_SESSION, {"id": stream_id(session_id), "until": ends})
+
+    def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        return stored_handoff(self._connection, session_id, handoff_id)
+
+    def expired_handoffs(self, limit: int) -> Sequence[SessionId]:
+        """Sessions with a handoff under way past its deadline."""
+        bounds = {"before": microseconds(self._now), "limit": limit}
+        rows = self._connection.execute(sql.SELECT_EXPIRED_HANDOFFS, bounds).fetchall()
+        return [SessionId(identifier(SESSION_PREFIX, uuid_in(row[0]))) for row in rows]
 
     def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
         """Runs of these agents that wait for a worker, oldest first."""
@@ -227,6 +249,7 @@ def _run_columns(run: Run) -> dict[str, Any]:
         "agent": run.agent,
         "epoch": run.epoch,
         "worker": run.worker,
+        "queued": 0,
         "lease_until": None,
         "approvals_due": due,
         "first_seq": 1,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...domain.errors import ReattachError, StoreUnavailable
-from ...domain.ports import Append, Clock, Committed, Transaction
+from ...domain.ports import Append, Clock, News, Transaction
 from ..codec import Codec
 from ..sqlite import data_version, domain_error
 from .appends import Places, append_output
@@ -34,7 +34,7 @@ class Written:
     """What became of a group: a result for each work, and the news of what is now durable, in log order."""
 
     results: list[Result]
-    news: list[Committed] = field(default_factory=list[Committed])
+    news: list[News] = field(default_factory=list[News])
 
 
 class Writer:
@@ -102,7 +102,7 @@ class Writer:
             self._seen = None
         return self._connection
 
-    def _one(self, connection: sqlite3.Connection, work: Work, news: list[Committed]) -> Result:
+    def _one(self, connection: sqlite3.Connection, work: Work, news: list[News]) -> Result:
         folds = False
         if isinstance(work, Append):
             folds = folds_at(work.batch.first_seq, work.batch.data)
@@ -128,15 +128,13 @@ class Writer:
         connection.execute("RELEASE work")
         return result
 
-    def _append(self, connection: sqlite3.Connection, append: Append, news: list[Committed], *, folds: bool) -> Result:
+    def _append(self, connection: sqlite3.Connection, append: Append, news: list[News], *, folds: bool) -> Result:
         committed = append_output(connection, self._codec, self._places, append, folds=folds)
         if committed is not None:
             news.append(committed)
         return Result()
 
-    def _transact(
-        self, connection: sqlite3.Connection, work: Callable[[Transaction], Any], news: list[Committed]
-    ) -> Result:
+    def _transact(self, connection: sqlite3.Connection, work: Callable[[Transaction], Any], news: list[News]) -> Result:
         transaction = SqliteTransaction(connection, self._library, self._codec, self._clock.now())
         value = work(transaction)
         news += transaction.news

@@ -14,6 +14,7 @@ from ...domain.identifiers import RunId
 from ...domain.ports import Append
 from ...domain.requests import Limits
 from ...infrastructure.eventstore.writer import Work, Written
+from ..store.core import records
 from . import projections
 from .log import Log
 from .marks import MARKS
@@ -55,7 +56,7 @@ class Oracle:
         heads: dict[RunId, int] = {}
         facts: dict[RunId, RunState] = {}
         looks: list[RunState] = []
-        for news in written.news:
+        for news in records(written.news):
             heads.setdefault(news.run_id, self.log.head(news.run_id))
             run = self.safety.record(news)
             if run.now.seq == run.log.head:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from ...domain.identifiers import RunId
 from ...domain.messages import Fields
+from ...domain.ports import Span
 from ...domain.run import Run
 from ...domain.run_facts import WORKER_LOST
 from ...domain.transitions import Status
@@ -67,7 +68,7 @@ def _texts(steps: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _text(core: Readable, run: Run) -> str:
-    stored = core.messages(run.session_id, None, MESSAGES_MAX)
+    stored = core.projected(run.session_id, Span(), MESSAGES_MAX)
     messages = [fields for place, fields in stored if place[:2] == (run.turn, run.attempt)]
     return "".join(_shown(message) for message in messages)
 

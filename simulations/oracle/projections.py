@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ...domain.messages import Messages
-from ...domain.ports import Record
+from ...domain.ports import Record, Span
 from ...domain.snapshot import Snapshot
 from ...domain.wire import decode_fields
 from ..violation import Violation
@@ -60,7 +60,7 @@ def check_folds(core: Readable, run: RunState) -> None:
         folded.apply(frame)
     expected = folded.as_json()
     place = (run.turn, run.attempt)
-    stored = core.messages(run.session.session_id, (*place, _AFTER_ALL), len(expected) + 1)
+    stored = core.projected(run.session.session_id, Span(before=(*place, _AFTER_ALL)), len(expected) + 1)
     found = [fields for at, fields in stored if at[:2] == place]
     if found != expected:
         detail = f"The history of {run.run_id} is not the fold of its {len(frames)} frames: {_first(found, expected)}."

@@ -6,8 +6,7 @@ from typing import Protocol
 
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job
-from ...domain.messages import Fields
-from ...domain.ports import Append, Damaged, Record, RunView
+from ...domain.ports import Append, Damaged, Record, RunView, Span, StoredMessage
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
 from ...domain.snapshot import Snapshot
@@ -24,9 +23,7 @@ class Readable(Protocol):
     def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]: ...
     def snapshot(self, run_id: RunId) -> Snapshot | None: ...
 
-    def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> Sequence[tuple[tuple[int, int, int], Fields]]: ...
+    def projected(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]: ...
 
     def lease_until(self, run_id: RunId) -> datetime | None:
         """Until when the run's worker holds it; None if nobody does."""

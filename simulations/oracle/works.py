@@ -25,6 +25,7 @@ from ...domain.requests import Assignment, Idempotency
 from ...domain.run import Run
 from ...domain.session import Session
 from ...infrastructure.eventstore.writer import Result, Work, Written
+from ..store.core import records
 from ..violation import Violation
 from .asked import circumstances
 from .grammar import OUTPUT
@@ -65,7 +66,7 @@ class Works:
         if len(written.results) != len(group):
             detail = f"{len(group)} works were written and {len(written.results)} have a result."
             raise Violation("result-missing", detail)
-        landed, facts = _sorted(written.news)
+        landed, facts = _sorted(records(written.news))
         if len(group) > 1:
             self._mark("group-of-many")
         lost = 0

@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 
 from pydantic_core import to_json
 
-from ...domain.identifiers import RunId
+from ...domain.identifiers import RunId, SessionId
 from ...domain.messages import Fields
+from ...domain.ports import Committed, News, Span, StoredMessage
 from ...domain.scribe import Checkpointed
 from ...infrastructure.eventstore.committer import Committer
 from ...infrastructure.eventstore.store import ReadSide, SqliteStore, WakeupSource
@@ -45,6 +46,10 @@ class Core(ReadSide, Protocol):
         """Run the works in order, each whole or not at all. What they raise are results; each has its own instant."""
         ...
 
+    def projected(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
+        """The session's messages as they are stored, those of runs that have not settled included."""
+        ...
+
     def lease_until(self, run_id: RunId) -> datetime | None:
         """Until when the run's worker holds it; None if nobody does."""
         ...
@@ -64,6 +69,11 @@ class Core(ReadSide, Protocol):
     def close(self) -> None:
         """One of its users leaves. The state stays."""
         ...
+
+
+def records(news: Iterable[News]) -> list[Committed]:
+    """The records among the news: what has happened to runs."""
+    return [item for item in news if isinstance(item, Committed)]
 
 
 def digest_of(rows: Iterable[Row]) -> str:

@@ -8,10 +8,22 @@ from typing import Any, TypeVar, cast
 from ...domain.errors import ReattachError
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job
-from ...domain.messages import Fields
-from ...domain.ports import Append, Damaged, Page, Record, RunView
+from ...domain.memory import Memory
+from ...domain.ports import (
+    Append,
+    Committed,
+    Damaged,
+    Page,
+    Record,
+    RunView,
+    SessionView,
+    Span,
+    StoredMessage,
+    Tail,
+)
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
+from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from ...infrastructure.eventstore.writer import Result, Work, Written
@@ -53,7 +65,7 @@ class DualCore:
                 raise Divergence(f"result {number} of {_names(group)}", one, two)
         if expected.news != actual.news:
             raise Divergence(f"news of {_names(group)}", expected.news, actual.news)
-        for run_id in dict.fromkeys(commit.run_id for commit in expected.news):
+        for run_id in dict.fromkeys(news.run_id for news in expected.news if isinstance(news, Committed)):
             self.run_view(run_id)  # the row and the head, whoever looks next
         if self.on_commit is not None:
             self.on_commit(group, actual)
@@ -119,12 +131,33 @@ class DualCore:
         operation = f"next_run({session_id}, {after_turn}, {after_attempt})"
         return self._both(operation, lambda core: core.next_run(session_id, after_turn, after_attempt))
 
-    def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
-        """The newest messages before this place, oldest first."""
-        operation = f"messages({session_id}, {before}, {limit})"
-        return self._both(operation, lambda core: core.messages(session_id, before, limit))
+    def session_view(self, session_id: SessionId) -> SessionView | None:
+        """The session as it is now, with its owner's lease."""
+        return self._both(f"session_view({session_id})", lambda core: core.session_view(session_id))
+
+    def messages(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
+        """The session's settled messages inside the span."""
+        return self._both(
+            f"messages({session_id}, {span}, {limit})", lambda core: core.messages(session_id, span, limit)
+        )
+
+    def projected(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
+        """The session's messages as they are stored."""
+        operation = f"projected({session_id}, {span}, {limit})"
+        return self._both(operation, lambda core: core.projected(session_id, span, limit))
+
+    def memories(self, session_id: SessionId, after: int, limit: int) -> Sequence[Memory]:
+        """The session's memories after this sequence number."""
+        operation = f"memories({session_id}, {after}, {limit})"
+        return self._both(operation, lambda core: core.memories(session_id, after, limit))
+
+    def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        return self._both(f"handoff({session_id}, {handoff_id})", lambda core: core.handoff(session_id, handoff_id))
+
+    def tail(self, session_id: SessionId, limit: int) -> Tail | None:
+        """What a client needs to show the session now."""
+        return self._both(f"tail({session_id}, {limit})", lambda core: core.tail(session_id, limit))
 
     def durable(self) -> Iterator[Row]:
         """Everything that is kept. Raises Divergence at the first row that differs."""

@@ -12,9 +12,23 @@ from typing import Any, Final, TypeVar
 from ...domain.errors import StoreUnavailable
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job
-from ...domain.messages import Fields
-from ...domain.ports import Append, Damaged, Listener, Page, Record, RunView, Store, Transaction
+from ...domain.memory import Memory
+from ...domain.ports import (
+    Append,
+    Damaged,
+    Listener,
+    Page,
+    Record,
+    RunView,
+    SessionView,
+    Span,
+    Store,
+    StoredMessage,
+    Tail,
+    Transaction,
+)
 from ...domain.session import Session
+from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from ...infrastructure.eventstore.writer import Work
@@ -230,11 +244,25 @@ class FaultyStore:
         """The session's next run."""
         return await self._way.read(lambda: now(self._store.next_run(session_id, after_turn, after_attempt)))
 
-    async def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> Sequence[tuple[tuple[int, int, int], Fields]]:
+    async def session_view(self, session_id: SessionId) -> SessionView | None:
+        """The session as it was when asked, with its owner's lease."""
+        return await self._way.read(lambda: now(self._store.session_view(session_id)))
+
+    async def messages(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
         """Messages of a session."""
-        return await self._way.read(lambda: now(self._store.messages(session_id, before, limit)))
+        return await self._way.read(lambda: now(self._store.messages(session_id, span, limit)))
+
+    async def memories(self, session_id: SessionId, after: int, limit: int) -> Sequence[Memory]:
+        """Memories of a session."""
+        return await self._way.read(lambda: now(self._store.memories(session_id, after, limit)))
+
+    async def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of a session's handoffs."""
+        return await self._way.read(lambda: now(self._store.handoff(session_id, handoff_id)))
+
+    async def tail(self, session_id: SessionId, limit: int) -> Tail | None:
+        """A session's tail."""
+        return await self._way.read(lambda: now(self._store.tail(session_id, limit)))
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the store can be read."""

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 from ...domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, identifier
-from ...domain.ports import Clock
+from ...domain.ports import Clock, Span
 from ...domain.scribe import Checkpointed
 from ...infrastructure.codec import Codec, Row, stream_id, uuid_in
 from ...infrastructure.eventstore import statements as sql
@@ -124,11 +124,22 @@ class SqliteCore(Reads):
                 yield kind, _id(_PREFIXES[kind], stream), state, *lease
         for stream, *row in self._rows("SELECT run_id, step, seq, state FROM checkpoints ORDER BY 1"):
             yield "checkpoint", _id(RUN_PREFIX, stream), *row
+        yield from self._session_rows()
         for row in self._rows("SELECT tenant, key, fingerprint, payload, created_at FROM idempotency ORDER BY 1, 2"):
             yield "answer", *row
         for session_id in sessions:
-            for place, fields in self.messages(SessionId(session_id), None, c.ALL):
+            for place, fields in self.projected(SessionId(session_id), Span(), c.ALL):
                 yield c.message_row(session_id, place, fields)
+
+    def _session_rows(self) -> Iterator[c.Row]:
+        for stream, *row in self._rows("SELECT session_id, lease_until, handoff_due FROM sessions ORDER BY 1"):
+            yield "owner", _id(SESSION_PREFIX, stream), *row
+        for (stream,) in self._rows("SELECT run_id FROM runs WHERE queued = 1 ORDER BY 1"):
+            yield "queued", _id(RUN_PREFIX, stream)
+        for stream, *row in self._rows("SELECT session_id, handoff_id, state FROM handoffs ORDER BY 1, 2"):
+            yield "handoff", _id(SESSION_PREFIX, stream), *row
+        for stream, *row in self._rows("SELECT session_id, sequence, body FROM memories ORDER BY 1, 2"):
+            yield "memory", _id(SESSION_PREFIX, stream), *row
 
     def _facts(self) -> Iterator[c.Row]:
         feed = "SELECT stream_id, version, frames, epoch, topic, state, checksum FROM events WHERE feed_id IS NOT NULL"

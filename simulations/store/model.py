@@ -13,11 +13,25 @@ from ...domain.errors import AppendConflict, InvalidFrames, NotFound, ReattachEr
 from ...domain.frames import PART_END_TYPES
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job
-from ...domain.messages import Fields, Messages
-from ...domain.ports import Append, Clock, Committed, Page, Record, RunView
+from ...domain.memory import Memory
+from ...domain.messages import Messages
+from ...domain.ports import (
+    Append,
+    Clock,
+    Committed,
+    News,
+    Page,
+    Record,
+    RunView,
+    SessionView,
+    Span,
+    StoredMessage,
+    Tail,
+)
 from ...domain.run import Run
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
+from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from ...domain.wire import decode_fields, type_of
@@ -25,6 +39,7 @@ from ...infrastructure.codec import OUTPUT_TOPIC
 from ...infrastructure.eventstore.projections import FOLD_FRAMES
 from ...infrastructure.eventstore.writer import Result, Work, Written
 from .core import ALL, OnCommit, Row, digest_of, message_row, microseconds
+from .session_model import session_rows, tail_of, within
 from .transaction import LogEntry, ModelTransaction, Tables
 
 K = TypeVar("K", RunId, SessionId)
@@ -68,7 +83,7 @@ class ModelCore:
             self.on_commit(group, written)
         return written
 
-    def _one(self, work: Work, news: list[Committed]) -> Result:
+    def _one(self, work: Work, news: list[News]) -> Result:
         savepoint = len(self._tables.undo)
         try:
             if isinstance(work, Append):
@@ -82,7 +97,7 @@ class ModelCore:
         news += transaction.news
         return Result(value)
 
-    def _append(self, append: Append) -> list[Committed]:
+    def _append(self, append: Append) -> list[News]:
         """The fence: output lands only at the log's end, under the run's epoch, while the run is running."""
         tables, batch, run_id = self._tables, append.batch, append.run_id
         if not batch.data:
@@ -120,6 +135,19 @@ class ModelCore:
         """The session as it is now."""
         return self._tables.sessions.get(session_id)
 
+    def session_view(self, session_id: SessionId) -> SessionView | None:
+        """The session as it is now, with its owner's lease."""
+        session = self._tables.sessions.get(session_id)
+        return None if session is None else SessionView(session, self._tables.owners.get(session_id))
+
+    def memories(self, session_id: SessionId, after: int, limit: int) -> list[Memory]:
+        """The session's memories after this sequence number, in order."""
+        return self._tables.memories.get(session_id, [])[after : after + limit]
+
+    def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        return self._tables.handoffs.get((session_id, handoff_id))
+
     def job(self, job_id: JobId) -> Job | None:
         """The job as it is now."""
         return self._tables.jobs.get(job_id)
@@ -139,7 +167,8 @@ class ModelCore:
 
     def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
         """Sessions of a tenant, newest first."""
-        return Page(*_page(self._tables.sessions, tenant, filters, after, limit))
+        found, last = _page(self._tables.sessions, tenant, filters, after, limit)
+        return Page([SessionView(session, self._tables.owners.get(session.session_id)) for session in found], last)
 
     def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> list[Record]:
         """The records that hold the frames after `after_seq`: so many frames, but at least one record."""
@@ -155,21 +184,46 @@ class ModelCore:
 
     def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
         """The session's first run after this (turn, attempt)."""
-        later = (run for run in self._runs_of(session_id) if (run.turn, run.attempt) > (after_turn, after_attempt))
+        later = (
+            run
+            for run in self._runs_of(session_id)
+            if (run.turn, run.attempt) > (after_turn, after_attempt) and not self._tables.queued(run)
+        )
         run = next(later, None)
         return run.run_id if run else None
 
-    def messages(
-        self, session_id: SessionId, before: tuple[int, int, int] | None, limit: int
-    ) -> list[tuple[tuple[int, int, int], Fields]]:
-        """The newest messages before this place, oldest first. A run's are as its history was last brought on."""
-        shown = [
+    def projected(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
+        """The messages of the span. A run's are as its history was last brought on."""
+        shown: list[StoredMessage] = [
             ((run.turn, run.attempt, message.ordinal), message.as_json())
             for run in self._runs_of(session_id)
             for message in self._folded(run.run_id, self._tables.shown[run.run_id]).messages.items
         ]
-        earlier = [message for message in shown if before is None or message[0] < before]
-        return earlier[max(0, len(earlier) - limit) :]
+        return within(shown, span, limit)
+
+    def messages(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
+        """Those of settled runs and of the active one's prompt, inside the span."""
+        return within(self._history(session_id), span, limit)
+
+    def _history(self, session_id: SessionId) -> list[StoredMessage]:
+        session = self._tables.sessions.get(session_id)
+        if session is None:
+            return []
+        begun = [run for run in self._runs_of(session_id) if not self._tables.queued(run)]
+        active = session.active_run_id
+        prompts = {(run.turn, run.attempt, 0) for run in begun if run.run_id == active}
+        settled = {(run.turn, run.attempt) for run in begun if run.run_id != active}
+        everything = self.projected(session_id, Span(), ALL)
+        return [message for message in everything if message[0][:2] in settled or message[0] in prompts]
+
+    def tail(self, session_id: SessionId, limit: int) -> Tail | None:
+        """The newest messages, the active run and the cursor to go on from."""
+        view = self.session_view(session_id)
+        if view is None:
+            return None
+        begun = [run for run in self._runs_of(session_id) if not self._tables.queued(run)]
+        last = self._view(begun[-1]) if begun else None
+        return tail_of(view, self._history(session_id), last, limit, GENERATION)
 
     def snapshot(self, run_id: RunId) -> Snapshot | None:
         """The run's frames folded up to the last but one.
@@ -218,10 +272,11 @@ class ModelCore:
             yield "run", run_id, run.model_dump_json(), microseconds(tables.leases.get(run_id))
         for run_id, kept in sorted(tables.checkpoints.items()):
             yield "checkpoint", run_id, kept.step, kept.seq, kept.state
+        yield from session_rows(tables)
         for key, given in sorted(tables.answers.items()):
             yield "answer", *key, given.answer.fingerprint, given.answer.payload, microseconds(given.at)
         for session_id in sorted(tables.sessions):
-            for place, fields in self.messages(session_id, None, ALL):
+            for place, fields in self.projected(session_id, Span(), ALL):
                 yield message_row(session_id, place, fields)
 
     def digest(self) -> str:

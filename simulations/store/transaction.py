@@ -10,12 +10,14 @@ from ...domain.aggregate import Aggregate, Fact
 from ...domain.errors import AppendConflict, NotFound, StoreUnavailable
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job
+from ...domain.memory import Memory
 from ...domain.outline import Outline
-from ...domain.ports import Answer, Committed, Head, Record
+from ...domain.ports import Answer, Committed, Head, News, Record, SessionMoved
 from ...domain.run import Run
 from ...domain.run_facts import Cancelled, Completed, Created, Failed, Released, RunFact, Suspended, TakenOver
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
+from ...domain.session_facts import Handoff, HandoffEnded, HandoffReady, HandoffRequested, MemoryAppended, TurnStarted
 from ...domain.transitions import Status
 from ...domain.wire import encode
 
@@ -50,7 +52,10 @@ class Remembered:
 
 @dataclass(slots=True)
 class Tables:
-    """Everything that is kept. `shown` is the seq up to which history holds a run's messages; `facts` is the feed."""
+    """Everything that is kept. `facts` is the feed.
+
+    `shown` is the seq up to which history holds a run's messages; `owners` are the leases of sessions.
+    """
 
     sessions: dict[SessionId, Session] = field(default_factory=dict[SessionId, Session])
     jobs: dict[JobId, Job] = field(default_factory=dict[JobId, Job])
@@ -60,9 +65,17 @@ class Tables:
     leases: dict[RunId, datetime] = field(default_factory=dict[RunId, datetime])
     checkpoints: dict[RunId, Checkpointed] = field(default_factory=dict[RunId, Checkpointed])
     answers: dict[tuple[str, str], Remembered] = field(default_factory=dict[tuple[str, str], Remembered])
+    owners: dict[SessionId, datetime] = field(default_factory=dict[SessionId, datetime])
+    handoffs: dict[tuple[SessionId, str], Handoff] = field(default_factory=dict[tuple[SessionId, str], Handoff])
+    memories: dict[SessionId, list[Memory]] = field(default_factory=dict[SessionId, list[Memory]])
     shown: dict[RunId, int] = field(default_factory=dict[RunId, int])
     undo: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
     """How to take back each change of the open group, in the order of the changes."""
+
+    def queued(self, run: Run) -> bool:
+        """Whether the run waits for its turn."""
+        session = self.sessions.get(run.session_id)
+        return session is not None and run.run_id in session.queue
 
     def put(self, table: dict[K, V], key: K, value: V) -> None:
         """Set what stands under the key."""
@@ -91,7 +104,7 @@ class ModelTransaction:
     def __init__(self, tables: Tables, now: datetime) -> None:
         self._tables = tables
         self._now = now
-        self.news: list[Committed] = []
+        self.news: list[News] = []
 
     @property
     def now(self) -> datetime:
@@ -137,10 +150,48 @@ class ModelTransaction:
                 session: Session = aggregate.evolve(fact, aggregate.version + 1)
                 self._replace(self._tables.sessions, session.session_id, aggregate, session)
                 self._tables.add(self._tables.facts, (session.session_id, session.version, fact))
+                self._follow(aggregate, session, fact)
                 return cast("A", session)
             case _:
                 message = f"no table for a {type(aggregate).__name__}"
                 raise TypeError(message)
+
+    def _follow(self, before: Session, session: Session, fact: Fact) -> None:
+        """What follows from a session's fact beside its state, and its news, each once."""
+        tables, session_id = self._tables, session.session_id
+        if isinstance(fact, MemoryAppended):
+            if session_id not in tables.memories:
+                tables.put(tables.memories, session_id, [])
+            tables.add(tables.memories[session_id], Memory.of(fact))
+        elif isinstance(fact, HandoffRequested | HandoffReady | HandoffEnded) and session.handoff is not None:
+            tables.put(tables.handoffs, (session_id, session.handoff.handoff_id), session.handoff)
+        moved = SessionMoved(session_id, isinstance(fact, TurnStarted) and fact.run_id in before.queue)
+        if moved not in self.news:
+            self.news.append(moved)
+
+    def session_lease(self, session_id: SessionId) -> datetime | None:
+        """When the lease of the session's owner ends or ended."""
+        return self._tables.owners.get(session_id)
+
+    def lease_session(self, session_id: SessionId, until: datetime | None) -> None:
+        """Grant the session's owner until then."""
+        if until is None:
+            self._tables.drop(self._tables.owners, session_id)
+        elif session_id in self._tables.sessions:
+            self._tables.put(self._tables.owners, session_id, until)
+
+    def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
+        """One of the session's handoffs."""
+        return self._tables.handoffs.get((session_id, handoff_id))
+
+    def expired_handoffs(self, limit: int) -> Sequence[SessionId]:
+        """Sessions with a handoff under way past its deadline, the longest passed first."""
+        due = [
+            (session.handing_off.expires_at, session_id)
+            for session_id, session in self._tables.sessions.items()
+            if session.handing_off is not None and session.handing_off.due(self._now)
+        ]
+        return [session_id for _, session_id in sorted(due)[:limit]]
 
     def _record_run(self, run: Run, fact: RunFact) -> Run:
         tables = self._tables
@@ -205,7 +256,11 @@ class ModelTransaction:
     def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
         """Runs of these agents that wait for a worker, oldest first."""
         runs = self._tables.runs.items()
-        waiting = [run_id for run_id, run in runs if run.status is Status.PENDING and run.agent in agents]
+        waiting = [
+            run_id
+            for run_id, run in runs
+            if run.status is Status.PENDING and run.agent in agents and not self._tables.queued(run)
+        ]
         return sorted(waiting)[: max(0, limit)]
 
     def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:

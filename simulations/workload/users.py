@@ -15,6 +15,7 @@ from ...adapters.agents.loading import load_agents
 from ...domain.agent import Agent
 from ...domain.identifiers import RunId
 from ...domain.messages import Fields
+from ...domain.ports import Span
 from ...domain.run import Run
 from ...domain.transitions import Status
 from ..oracle.outputs import MESSAGES_MAX
@@ -50,7 +51,7 @@ class Users:
             view = core.run_view(run_id)
             job = core.job(view.run.job_id) if view is not None else None
             if view is not None and job is not None:
-                found = core.messages(view.run.session_id, None, MESSAGES_MAX)
+                found = core.projected(view.run.session_id, Span(), MESSAGES_MAX)
                 self.judge(view.run, job.input, of_run(run_id, [message for _, message in found]))
 
     def judge(self, run: Run, given: Any, messages: Sequence[Fields]) -> None:

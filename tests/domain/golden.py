@@ -16,7 +16,7 @@ from reattach.domain.aggregate import Fact
 from reattach.domain.identifiers import RunId
 from reattach.domain.job import JOB_FACTS, Advanced, Attempted, JobCreated, Retry
 from reattach.domain.run_facts import RUN_FACTS
-from reattach.domain.session import SESSION_FACTS, Deleted, Finalized, SessionCreated, TurnEnded, TurnStarted
+from reattach.domain.session_facts import SESSION_FACTS, Deleted, Finalized, SessionCreated, TurnEnded, TurnStarted
 from reattach.domain.snapshot import Snapshot
 from reattach.domain.transitions import Status
 

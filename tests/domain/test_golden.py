@@ -14,7 +14,7 @@ from reattach.domain.job import JOB_FACTS
 from reattach.domain.outline import Outline
 from reattach.domain.run import Run
 from reattach.domain.run_facts import RUN_FACTS
-from reattach.domain.session import SESSION_FACTS
+from reattach.domain.session_facts import SESSION_FACTS
 from reattach.domain.snapshot import Snapshot
 from reattach.domain.wire import decode, encode
 

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from reattach.domain.errors import IllegalTransition, SessionBusy, SessionFinalized
 from reattach.domain.identifiers import RunId
 from reattach.domain.job import Advanced, Attempted, Job, JobCreated, JobFact, Retry
-from reattach.domain.session import Deleted, Finalized, Session, SessionCreated, SessionFact, TurnEnded, TurnStarted
+from reattach.domain.session import Session
+from reattach.domain.session_facts import Deleted, Finalized, SessionCreated, SessionFact, TurnEnded, TurnStarted
 from reattach.domain.transitions import JOB_TABLE, SESSION_TABLE, SessionStatus, Status, Transition, targets
 
 from .log import JOB, SESSION, START, FactLog

@@ -12,7 +12,8 @@ from reattach.domain.job import Job, Retry
 from reattach.domain.ports import Answer, Transaction
 from reattach.domain.run import Run
 from reattach.domain.run_facts import Claimed
-from reattach.domain.session import Finalized, Session, SessionCreated
+from reattach.domain.session import Session
+from reattach.domain.session_facts import Finalized, SessionCreated
 from reattach.domain.transitions import Status
 from reattach.domain.wire import type_of
 

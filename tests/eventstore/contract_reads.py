@@ -6,7 +6,7 @@ import pytest
 
 from reattach.domain.agent import Text, ToolCall, ToolResult
 from reattach.domain.identifiers import SessionId
-from reattach.domain.ports import RunView
+from reattach.domain.ports import RunView, Span
 from reattach.domain.run import Run
 from reattach.domain.session import Session
 from reattach.domain.transitions import Status
@@ -88,12 +88,12 @@ class ReadContract(StoreContract):
     async def test_the_newest_messages_come_oldest_first(self, world: World) -> None:
         session = await world.session()
         segments = [await self.answered(world, session, turn) for turn in range(3)]
-        everything = await world.store.messages(session, None, 99)
+        everything = await world.store.messages(session, Span(), 99)
         assert [place for place, _ in everything] == [(t, 1, o) for t in (1, 2, 3) for o in (0, 1)]
-        newest = await world.store.messages(session, None, 2)
+        newest = await world.store.messages(session, Span(), 2)
         assert newest == everything[-2:]
-        assert await world.store.messages(session, newest[0][0], 3) == everything[1:4]
-        assert await world.store.messages(session, (1, 1, 0), 3) == []
+        assert await world.store.messages(session, Span(before=newest[0][0]), 3) == everything[1:4]
+        assert await world.store.messages(session, Span(before=(1, 1, 0)), 3) == []
         folded = (await world.folded(segments[-1].run_id)).messages.as_json()
         assert [fields for _, fields in newest] == folded
 

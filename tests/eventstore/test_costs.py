@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from reattach.domain.agent import EndPart, Text, ToolCallDelta, ToolCallStart
 from reattach.domain.identifiers import RunId, SessionId
-from reattach.domain.ports import Transaction
+from reattach.domain.ports import Span, Transaction
 from reattach.domain.run import Run
 from reattach.domain.transitions import Status
 from reattach.infrastructure.codec import Codec, stream_id
@@ -124,8 +124,8 @@ async def test_a_tail_costs_the_same_whatever_the_session(world: World, path: Pa
 
     def costs(session_id: SessionId, turns: int) -> list[int]:
         calls = [
-            lambda: reads.messages(session_id, None, 4),
-            lambda: reads.messages(session_id, (turns, 1, 0), 2),
+            lambda: reads.messages(session_id, Span(), 4),
+            lambda: reads.messages(session_id, Span(before=(turns, 1, 0)), 2),
             lambda: reads.next_run(session_id, turns - 1, 1),
         ]
         return [meter.of(call) for call in calls]
@@ -230,7 +230,7 @@ async def test_reading_writes_nothing(world: World, path: Path) -> None:
         await store.epoch_at(run.run_id, 1)
         await store.snapshot(run.run_id)
         await store.next_run(run.session_id, 0, 0)
-        await store.messages(run.session_id, None, 9)
+        await store.messages(run.session_id, Span(), 9)
     after = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith("-shm")}
     assert after == before
     with closing(connect_reader(path)) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):

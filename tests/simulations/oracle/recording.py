@@ -17,11 +17,11 @@ from tests.eventstore.world import ManualClock
 
 from reattach.domain.identifiers import JobId, RunId, SessionId
 from reattach.domain.job import Job
-from reattach.domain.ports import Append, Committed, Damaged, Record, RunView, Transaction
+from reattach.domain.ports import Append, Committed, Damaged, Record, RunView, Span, Transaction
 from reattach.domain.scribe import Checkpointed
 from reattach.domain.session import Session
 from reattach.domain.snapshot import Snapshot
-from reattach.infrastructure.eventstore.transaction import microseconds
+from reattach.infrastructure.codec import microseconds
 from reattach.infrastructure.eventstore.writer import Result, Work, Written, unavailable
 from reattach.simulations.oracle import Oracle
 from reattach.simulations.store import Core
@@ -260,7 +260,7 @@ class RecordingStore:
             rows.views[run_id], rows.sessions[session_id], rows.jobs[job.job_id] = view, session, job
             rows.records[run_id] = list(self._core.read(run_id, 0, 100_000))
             rows.snapshots[run_id] = Snapshot.load(deepcopy(snapshot.state()), snapshot.seq)
-            rows.histories[session_id] = deepcopy(list(self._core.messages(session_id, None, 10_000)))
+            rows.histories[session_id] = deepcopy(list(self._core.projected(session_id, Span(), 10_000)))
         for kind, key, *kept in self._core.durable():
             if kind == "run" and kept[-1] is not None:
                 start = self._clock.now()

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from reattach.domain.agent import Checkpoint, EndPart, Output, Reasoning, Text, ToolCall, ToolResult
 from reattach.domain.errors import ReattachError
 from reattach.domain.frames import RunError
-from reattach.domain.ports import Append, Transaction
+from reattach.domain.ports import Append, Span, Transaction
 from reattach.domain.requests import Idempotency, StartRun
 from reattach.domain.run import Run
 from reattach.domain.run_facts import Decision
 from reattach.domain.scribe import Checkpointed
-from reattach.domain.session import Deleted, Finalized, Session
+from reattach.domain.session import Session
+from reattach.domain.session_facts import Deleted, Finalized
 from reattach.domain.transitions import Status
 from reattach.simulations.store import DualCore, InlineCommitter, ModelCore, SqliteCore, open_over
 
@@ -190,7 +191,9 @@ class Played:
         await store.runs(TENANT, {"agent": "echo"}, page.next_cursor, 2)
         for session_id in await self.sessions():
             before = (1 + self.pick(3), 1, self.pick(4)) if self.pick(2) else None
-            await store.messages((await self.world.application.session(TENANT, session_id)).session_id, before, 3)
+            await store.messages(
+                (await self.world.application.session(TENANT, session_id)).session_id, Span(before=before), 3
+            )
         segment = self.segment()
         if segment is not None:
             view = await self.world.view(segment.run_id)
