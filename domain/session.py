@@ -30,6 +30,7 @@ from .session_facts import (
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    Warned,
 )
 from .transitions import SessionStatus
 
@@ -209,8 +210,10 @@ class Session(Aggregate):
             changed["active_at"] = fact.at
         match fact:
             case SessionCreated():
-                names = ("session_id", "tenant", "metadata", "warning")
+                names = ("session_id", "tenant", "metadata")
                 return changed | {"created_at": fact.at} | {name: getattr(fact, name) for name in names}
+            case Warned():
+                return changed | {"warning": fact.warning}
             case TurnQueued():
                 return changed | {"queue": (*self.queue, fact.run_id)}
             case TurnStarted():

@@ -77,7 +77,14 @@ class SessionCreated(SessionFact):
     session_id: SessionId
     tenant: str
     metadata: dict[str, JsonValue]
-    warning: SessionWarning | None = None
+
+
+class Warned(SessionFact):
+    """The session stands in for another, which its client is told."""
+
+    topic: ClassVar = "session.warned"
+    command: ClassVar = "warn"
+    warning: SessionWarning
 
 
 class TurnQueued(SessionFact):
@@ -208,6 +215,7 @@ class Deleted(SessionFact):
 
 SESSION_FACTS: Final[tuple[type[SessionFact], ...]] = (
     SessionCreated,
+    Warned,
     TurnQueued,
     TurnStarted,
     TurnEnded,

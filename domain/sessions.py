@@ -26,6 +26,7 @@ from .session_facts import (
     MemoryAppended,
     SessionCreated,
     SessionWarning,
+    Warned,
 )
 from .steps import as_writer, next_turn, once, owned_at
 from .transitions import SessionStatus
@@ -92,8 +93,9 @@ class Sessions:
             if session is not None and code == "RESUMED":
                 return self._attach(tx, session, client, takeover=takeover, handoff_id=handoff_id)
             warning = SessionWarning(code=code, detail=_WARNINGS[code], asked=f"{asked}"[:ASKED_CHARS_MAX])
-            created = SessionCreated(at=tx.now, session_id=new_id, tenant=tenant, metadata={}, warning=warning)
-            return self._owned(tx, tx.record(Session(), created), client, "resumed", code)
+            created = SessionCreated(at=tx.now, session_id=new_id, tenant=tenant, metadata={})
+            session = tx.record(tx.record(Session(), created), Warned(at=tx.now, warning=warning))
+            return self._owned(tx, session, client, "resumed", code)
 
         return await self.store.transact(once(tenant, idempotency, Resumed, work))
 

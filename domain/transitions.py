@@ -78,6 +78,7 @@ OPEN, FINALIZED = SessionStatus.OPEN, SessionStatus.FINALIZED
 
 SESSION_TABLE: Final = (
     Transition("create", (), (OPEN,)),
+    Transition("warn", (OPEN,), (OPEN,)),
     Transition("queue_turn", (OPEN,), (OPEN,)),
     Transition("start_turn", (OPEN,), (OPEN,)),
     Transition("end_turn", (OPEN,), (OPEN,)),

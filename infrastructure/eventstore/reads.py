@@ -22,6 +22,7 @@ from ...domain.tail import EXTRA_FACTOR, begins, past_orphans
 from ...domain.transitions import Status
 from ..codec import Codec, Row, moment, stream_id, uuid_in
 from ..sqlite import domain_error
+from . import session_statements as owner_sql
 from . import statements as sql
 from .projections import Place, assembled, decoded, load_carry, records, run_of
 from .session_rows import stored_handoff, stored_memories
@@ -68,7 +69,7 @@ class Reads:
             return self._load_view(session_id)
 
     def _load_view(self, session_id: SessionId) -> SessionView | None:
-        row = self._one(sql.SELECT_SESSION_VIEW, {"id": stream_id(session_id)})
+        row = self._one(owner_sql.SELECT_SESSION_VIEW, {"id": stream_id(session_id)})
         return None if row is None else SessionView(loaded(Session, session_id, row[0]), moment(row[1]))
 
     def job(self, job_id: JobId) -> Job | None:

@@ -36,10 +36,10 @@ sessions = sa.Table(
     sa.Column("session_id", Id, primary_key=True),
     sa.Column("tenant", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("lease_until", Integer),  # the owner's, in microseconds since 1970; not history
-    sa.Column("handoff_due", Integer),  # the deadline of the handoff under way, in microseconds since 1970
     sa.Column("version", Integer, nullable=False),
     sa.Column("state", Json, nullable=False),
+    sa.Column("lease_until", Integer),  # the owner's, in microseconds since 1970; not history
+    sa.Column("handoff_due", Integer),  # the deadline of the handoff under way, in microseconds since 1970
 )
 _handing_off = sessions.c.handoff_due.is_not(None)
 sa.Index("sessions_handoffs", sessions.c.handoff_due, sqlite_where=_handing_off, postgresql_where=_handing_off)
@@ -69,12 +69,12 @@ runs = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("epoch", Integer, nullable=False),
     sa.Column("worker", sa.Text),
-    sa.Column("queued", Integer, nullable=False, server_default="0"),  # 1: its session has not come to it
     sa.Column("lease_until", Integer),  # microseconds since 1970; not history
     sa.Column("approvals_due", Integer),  # the earliest deadline of an open approval, in microseconds since 1970
     sa.Column("first_seq", Integer, nullable=False),
     sa.Column("version", Integer, nullable=False),
     sa.Column("state", Json, nullable=False),
+    sa.Column("queued", Integer, nullable=False, server_default="0"),  # 1: its session has not come to it
 )
 PENDING = sa.literal_column("'pending'", sa.Text)
 RUNNING = sa.literal_column("'running'", sa.Text)

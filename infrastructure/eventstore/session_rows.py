@@ -19,6 +19,7 @@ from ...domain.session_facts import (
     TurnStarted,
 )
 from ..codec import damaged, microseconds, stream_id
+from . import session_statements as owner_sql
 from . import statements as sql
 
 
@@ -35,11 +36,11 @@ def follow_session(connection: sqlite3.Connection, before: Session, session: Ses
     match fact:
         case MemoryAppended():
             body = Memory.of(fact).model_dump_json().encode()
-            connection.execute(sql.INSERT_MEMORY, {"session_id": stream, "sequence": fact.sequence, "body": body})
+            connection.execute(owner_sql.INSERT_MEMORY, {"session_id": stream, "sequence": fact.sequence, "body": body})
         case HandoffRequested() | HandoffReady() | HandoffEnded() if session.handoff is not None:
             handoff = session.handoff
             row = {"session_id": stream, "handoff_id": handoff.handoff_id, "state": handoff.model_dump_json().encode()}
-            connection.execute(sql.SAVE_HANDOFF, row)
+            connection.execute(owner_sql.SAVE_HANDOFF, row)
         case TurnQueued():
             connection.execute(sql.QUEUE_RUN, {"id": stream_id(fact.run_id), "queued": 1})
         case TurnStarted() if fact.run_id in before.queue:
@@ -51,7 +52,7 @@ def follow_session(connection: sqlite3.Connection, before: Session, session: Ses
 def stored_handoff(connection: sqlite3.Connection, session_id: SessionId, handoff_id: str) -> Handoff | None:
     """One of the session's handoffs. Raises RecordDamaged."""
     key = {"id": stream_id(session_id), "handoff_id": handoff_id}
-    row = connection.execute(sql.SELECT_HANDOFF, key).fetchone()
+    row = connection.execute(owner_sql.SELECT_HANDOFF, key).fetchone()
     if row is None:
         return None
     try:
@@ -65,7 +66,8 @@ def stored_memories(connection: sqlite3.Connection, session_id: SessionId, after
     bounds = {"id": stream_id(session_id), "after": after, "limit": limit}
     try:
         return [
-            Memory.model_validate_json(row[0]) for row in connection.execute(sql.SELECT_MEMORIES, bounds).fetchall()
+            Memory.model_validate_json(row[0])
+            for row in connection.execute(owner_sql.SELECT_MEMORIES, bounds).fetchall()
         ]
     except ValidationError as error:
         raise damaged(session_id, after + 1) from error

@@ -4,13 +4,13 @@ They run on the driver's connection: the ORM-less execution of SQLAlchemy would 
 transactions themselves.
 """
 
-import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
+from .compiling import VARIANTS, compiled, update, upsert
+from .compiling import p as _p
 from .schema import (
     NOT_QUEUED,
     PENDING,
@@ -19,47 +19,14 @@ from .schema import (
     checkpoints,
     events,
     folds,
-    handoffs,
     idempotency,
     jobs,
-    memories,
     messages,
     meta,
     parts,
     runs,
     sessions,
 )
-
-_DIALECT: Final = sqlite.dialect(paramstyle="named")
-_VARIANTS: Final = 64
-"""Compiled forms kept of each statement that depends on its filters."""
-
-
-def compiled(statement: sa.ClauseElement) -> str:
-    """The statement's SQL: its own constants as literals, its parameters by their names."""
-    sql = statement.compile(dialect=_DIALECT)
-    constants = {name: repr(value) for name, value in (sql.params or {}).items() if value is not None}
-    return re.sub(r":(\w+)", lambda match: constants.get(match[1], match[0]), str(sql))
-
-
-def _p(name: str) -> sa.BindParameter[Any]:
-    return sa.bindparam(name)
-
-
-def _upsert(table: sa.Table, *changed: str) -> str:
-    insert = sqlite.insert(table)
-    return compiled(
-        insert.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns), set_={name: insert.excluded[name] for name in changed}
-        )
-    )
-
-
-def _update(table: sa.Table, key: sa.Column[Any], *changed: str) -> str:
-    """Overwrite a projection row, if it is still at `was`."""
-    where = sa.and_(key == _p("id"), table.c.version == _p("was"))
-    return compiled(sa.update(table).where(where).values({name: _p(name) for name in changed}))
-
 
 _stream = events.c.stream_id == _p("stream_id")
 _facts = events.c.feed_id.is_not(None)
@@ -114,7 +81,7 @@ SELECT_NEXT_VERSION: Final = compiled(
 )
 
 
-@lru_cache(_VARIANTS)
+@lru_cache(VARIANTS)
 def select_events(*, bounds: tuple[str, ...], desc: bool, facts: bool) -> str:
     """A stream's events for the library: `bounds` among gt and lte; up to :limit (-1: all)."""
     conditions = {"gt": events.c.version > _p("gt"), "lte": events.c.version <= _p("lte")}
@@ -123,7 +90,7 @@ def select_events(*, bounds: tuple[str, ...], desc: bool, facts: bool) -> str:
     return compiled(sa.select(*_row).where(*where).order_by(order).limit(_p("limit")))
 
 
-@lru_cache(_VARIANTS)
+@lru_cache(VARIANTS)
 def select_feed(*, bounds: tuple[str, ...], topics: int) -> str:
     """The feed in its order: `bounds` among gt, gte and lte; only :topic0.. if `topics` of them are given."""
     feed = events.c.feed_id
@@ -141,33 +108,10 @@ SELECT_META: Final = compiled(sa.select(meta.c.value).where(meta.c.key == _p("ke
 # Sessions, jobs, runs.
 
 INSERT_SESSION: Final = compiled(sa.insert(sessions))
-UPDATE_SESSION: Final = _update(sessions, sessions.c.session_id, "status", "handoff_due", "version", "state")
+UPDATE_SESSION: Final = update(sessions, sessions.c.session_id, "status", "handoff_due", "version", "state")
 SELECT_SESSION: Final = compiled(sa.select(sessions.c.state).where(sessions.c.session_id == _p("id")))
-SELECT_SESSION_VIEW: Final = compiled(
-    sa.select(sessions.c.state, sessions.c.lease_until).where(sessions.c.session_id == _p("id"))
-)
-LEASE_SESSION: Final = compiled(
-    sa.update(sessions).where(sessions.c.session_id == _p("id")).values(lease_until=_p("until"))
-)
-SELECT_EXPIRED_HANDOFFS: Final = compiled(
-    sa.select(sessions.c.session_id)
-    .where(sessions.c.handoff_due.is_not(None), sessions.c.handoff_due <= _p("before"))
-    .order_by(sessions.c.handoff_due, sessions.c.session_id)
-    .limit(_p("limit"))
-)
-SAVE_HANDOFF: Final = _upsert(handoffs, "state")
-SELECT_HANDOFF: Final = compiled(
-    sa.select(handoffs.c.state).where(handoffs.c.session_id == _p("id"), handoffs.c.handoff_id == _p("handoff_id"))
-)
-INSERT_MEMORY: Final = compiled(sa.insert(memories))
-SELECT_MEMORIES: Final = compiled(
-    sa.select(memories.c.body)
-    .where(memories.c.session_id == _p("id"), memories.c.sequence > _p("after"))
-    .order_by(memories.c.sequence)
-    .limit(_p("limit"))
-)
 INSERT_JOB: Final = compiled(sa.insert(jobs))
-UPDATE_JOB: Final = _update(jobs, jobs.c.job_id, "status", "version", "state")
+UPDATE_JOB: Final = update(jobs, jobs.c.job_id, "status", "version", "state")
 SELECT_JOB: Final = compiled(sa.select(jobs.c.state).where(jobs.c.job_id == _p("id")))
 INSERT_RUN: Final = compiled(sa.insert(runs))
 _lease = sa.func.coalesce(runs.c.lease_until, _p("now"))  # who claims and takes no lease has one that is over
@@ -211,7 +155,7 @@ SELECT_LAST_RUN: Final = compiled(
 QUEUE_RUN: Final = compiled(sa.update(runs).where(runs.c.run_id == _p("id")).values(queued=_p("queued")))
 
 
-@lru_cache(_VARIANTS)
+@lru_cache(VARIANTS)
 def select_runs(filters: tuple[str, ...], *, after: bool) -> str:
     """A tenant's runs, newest first: `filters` among session_id, agent and status; those older than :after."""
     where = [runs.c.tenant == _p("tenant"), *(runs.c[name] == _p(name) for name in filters)]
@@ -219,7 +163,7 @@ def select_runs(filters: tuple[str, ...], *, after: bool) -> str:
     return compiled(sa.select(*_view).where(*where).order_by(runs.c.run_id.desc()).limit(_p("limit")))
 
 
-@lru_cache(_VARIANTS)
+@lru_cache(VARIANTS)
 def select_sessions(filters: tuple[str, ...], *, after: bool) -> str:
     """A tenant's sessions, newest first: `filters` among status; those older than :after."""
     where = [sessions.c.tenant == _p("tenant"), *(sessions.c[name] == _p(name) for name in filters)]
@@ -262,7 +206,7 @@ SELECT_EXPIRED_APPROVALS: Final = compiled(
 
 # Checkpoints, idempotency.
 
-SAVE_CHECKPOINT: Final = _upsert(checkpoints, "step", "seq", "state")
+SAVE_CHECKPOINT: Final = upsert(checkpoints, "step", "seq", "state")
 SELECT_CHECKPOINT: Final = compiled(
     sa.select(checkpoints.c.step, checkpoints.c.seq, checkpoints.c.state).where(checkpoints.c.run_id == _p("id"))
 )
@@ -291,9 +235,9 @@ _voided = sa.and_(_in_run, messages.c.role != "user", messages.c.first_seq > _p(
 _place = (messages.c.turn, messages.c.attempt, messages.c.ordinal)
 _message = (messages.c.run_id, *_place, messages.c.message_id, messages.c.role, messages.c.status, messages.c.first_seq)
 
-SAVE_MESSAGE: Final = _upsert(messages, "status")
+SAVE_MESSAGE: Final = upsert(messages, "status")
 INSERT_PART: Final = compiled(sa.insert(parts))
-SAVE_CARRY: Final = _upsert(folds, "carry")
+SAVE_CARRY: Final = upsert(folds, "carry")
 SELECT_CARRY: Final = compiled(sa.select(folds.c.carry).where(folds.c.run_id == _p("id")))
 ABANDON: Final = compiled(sa.update(messages).where(_voided).values(status="abandoned"))
 DELETE_VOIDED_PARTS: Final = compiled(
@@ -312,7 +256,7 @@ SELECT_PARTS: Final = compiled(
 _in_session = messages.c.session_id == _p("session_id")
 
 
-@lru_cache(_VARIANTS)
+@lru_cache(VARIANTS)
 def select_messages(bounds: tuple[str, ...], *, oldest: bool) -> str:
     """A session's messages between two places, `bounds` among after and before: from the newest on, or the oldest."""
     conditions = {

@@ -22,6 +22,7 @@ from ...domain.session_facts import Handoff, SessionCreated, SessionFact, TurnSt
 from ...domain.transitions import Status
 from ...domain.wire import encode
 from ..codec import Codec, damaged, microseconds, moment, stream_id, uuid_in
+from . import session_statements as owner_sql
 from . import statements as sql
 from .library import Library, Recorded
 from .projections import Place, fold, run_of
@@ -163,13 +164,13 @@ class SqliteTransaction:
 
     def session_lease(self, session_id: SessionId) -> datetime | None:
         """When the lease of the session's owner ends or ended."""
-        row = self._one(sql.SELECT_SESSION_VIEW, {"id": stream_id(session_id)})
+        row = self._one(owner_sql.SELECT_SESSION_VIEW, {"id": stream_id(session_id)})
         return None if row is None else moment(row[1])
 
     def lease_session(self, session_id: SessionId, until: datetime | None) -> None:
         """Grant the session's owner until then."""
         ends = None if until is None else microseconds(until)
-        self._connection.execute(sql.LEASE_SESSION, {"id": stream_id(session_id), "until": ends})
+        self._connection.execute(owner_sql.LEASE_SESSION, {"id": stream_id(session_id), "until": ends})
 
     def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
         """One of the session's handoffs."""
@@ -178,7 +179,7 @@ class SqliteTransaction:
     def expired_handoffs(self, limit: int) -> Sequence[SessionId]:
         """Sessions with a handoff under way past its deadline."""
         bounds = {"before": microseconds(self._now), "limit": limit}
-        rows = self._connection.execute(sql.SELECT_EXPIRED_HANDOFFS, bounds).fetchall()
+        rows = self._connection.execute(owner_sql.SELECT_EXPIRED_HANDOFFS, bounds).fetchall()
         return [SessionId(identifier(SESSION_PREFIX, uuid_in(row[0]))) for row in rows]
 
     def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:

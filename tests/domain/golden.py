@@ -7,6 +7,7 @@ A line that is committed is never changed: `python -m tests.domain.golden` only 
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,26 @@ from reattach.domain.aggregate import Fact
 from reattach.domain.identifiers import RunId
 from reattach.domain.job import JOB_FACTS, Advanced, Attempted, JobCreated, Retry
 from reattach.domain.run_facts import RUN_FACTS
-from reattach.domain.session_facts import SESSION_FACTS, Deleted, Finalized, SessionCreated, TurnEnded, TurnStarted
+from reattach.domain.session_facts import (
+    SESSION_FACTS,
+    Attached,
+    Deleted,
+    Detached,
+    Finalized,
+    HandoffEnded,
+    HandoffReady,
+    HandoffRequested,
+    MemoryAppended,
+    SessionCreated,
+    SessionWarning,
+    SummaryClaimed,
+    SummaryCompleted,
+    SummaryStaged,
+    TurnEnded,
+    TurnQueued,
+    TurnStarted,
+    Warned,
+)
 from reattach.domain.snapshot import Snapshot
 from reattach.domain.transitions import Status
 
@@ -96,12 +116,29 @@ def samples() -> Iterator[Fact]:
     yield SessionCreated(at=START, session_id=SESSION, tenant="t", metadata={"title": "Weather"})
     yield TurnStarted(at=START, turn=1, run_id=run_id, job_id=JOB)
     yield TurnEnded(at=START, turn=1, run_id=run_id)
+    yield from sessions(run_id)
     yield Finalized(at=START)
     yield Deleted(at=START)
     for story in STREAMS.values():
         for record in story().records:
             if record.fact is not None:
                 yield record.fact
+
+
+def sessions(run_id: RunId) -> Iterator[Fact]:
+    """What sessions that resume have beside their turns."""
+    later = START + timedelta(seconds=60)
+    yield Warned(at=START, warning=SessionWarning(code="SESSION_NOT_FOUND", detail="There is none.", asked="ses_x"))
+    yield TurnQueued(at=START, turn=2, run_id=run_id, job_id=JOB)
+    yield Attached(at=START, owner="laptop", epoch=2, how="taken_over", superseded="phone")
+    yield Detached(at=START, owner="laptop", epoch=2, reason="lapsed")
+    yield MemoryAppended(at=START, sequence=1, content={"fact": "é"}, by="laptop", epoch=2, hash="00")
+    yield HandoffRequested(at=START, handoff_id="h1", source="laptop", epoch=2, barrier=3, expires_at=later)
+    yield HandoffReady(at=START, handoff_id="h1", epoch=2)
+    yield HandoffEnded(at=START, handoff_id="h1", outcome="completed", target="phone", epoch=3)
+    yield SummaryClaimed(at=START, token="t1", by="worker", through=1, expires_at=later)
+    yield SummaryStaged(at=START, token="t1", result={"text": "short"})
+    yield SummaryCompleted(at=START, token="t1", through=1)
 
 
 def add_missing() -> None:

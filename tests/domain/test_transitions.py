@@ -48,6 +48,21 @@ DESIGN: Final = {
         start_turn open open
         end_turn   open open
         end_turn   finalized finalized
+        warn       open open
+        queue_turn open open
+        attach     open open
+        detach     open open
+        detach     finalized finalized
+        append_memory    open open
+        request_handoff  open open
+        ready_handoff    open open
+        end_handoff      open open
+        claim_summary    open open
+        claim_summary    finalized finalized
+        stage_summary    open open
+        stage_summary    finalized finalized
+        complete_summary open open
+        complete_summary finalized finalized
         finalize   open finalized
         delete     open deleted
         delete     finalized deleted

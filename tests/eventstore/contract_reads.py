@@ -6,7 +6,7 @@ import pytest
 
 from reattach.domain.agent import Text, ToolCall, ToolResult
 from reattach.domain.identifiers import SessionId
-from reattach.domain.ports import RunView, Span
+from reattach.domain.ports import RunView, SessionView, Span
 from reattach.domain.run import Run
 from reattach.domain.session import Session
 from reattach.domain.transitions import Status
@@ -177,6 +177,6 @@ class ReadContract(StoreContract):
         return item.run.run_id
 
     @staticmethod
-    def session_id(item: RunView | Session) -> str:
-        assert isinstance(item, Session)
-        return item.session_id
+    def session_id(item: RunView | SessionView) -> str:
+        assert isinstance(item, SessionView)
+        return item.session.session_id

@@ -12,7 +12,7 @@ import pytest
 
 from reattach.domain.agent import Text
 from reattach.domain.errors import StoreUnavailable
-from reattach.domain.ports import Committed, Transaction
+from reattach.domain.ports import Committed, News, Transaction
 from reattach.infrastructure.clock import SystemClock
 from reattach.infrastructure.codec import Codec
 from reattach.infrastructure.eventstore import open_store
@@ -88,7 +88,7 @@ async def test_what_is_told_is_durable(world: World, path: Path) -> None:
     found: list[bool] = []
 
     class Checking(Listening):
-        def committed(self, commits: Sequence[Committed]) -> None:
+        def committed(self, commits: Sequence[News]) -> None:
             super().committed(commits)
             with closing(sqlite3.connect(path)) as raw:
                 (frames,) = raw.execute("SELECT sum(frames) FROM events WHERE topic LIKE 'run.%'").fetchone()
@@ -98,7 +98,7 @@ async def test_what_is_told_is_durable(world: World, path: Path) -> None:
     segment = await world.running()
     for n in range(20):
         await segment.write(Text(str(n)))
-    assert found == [True] * 22
+    assert found == [True] * 23
 
 
 async def test_nothing_is_told_inside_the_transaction(world: World, second: InLine, path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_nothing_is_told_inside_the_transaction(world: World, second: InLi
 
     written = second.writer.write([work])
     assert seen == [0]
-    assert [commit.record.first_seq for commit in written.news] == [2]
+    assert [commit.record.first_seq for commit in written.news if isinstance(commit, Committed)] == [2]
 
 
 async def test_a_commit_that_fails_is_told_to_its_authors_and_to_nobody_else(world: World, second: InLine) -> None:
@@ -140,7 +140,7 @@ async def test_a_full_disk_undoes_and_says_so(world: World, second: InLine) -> N
     second.disk.execute(f"PRAGMA max_page_count={pages + 2}")
     written = second.writer.write([small, large])
     assert errors(written)[1] is StoreUnavailable
-    told = sum(len(commit.record.data) for commit in written.news)
+    told = sum(len(commit.record.data) for commit in written.news if isinstance(commit, Committed))
     assert len(await world.log(segment.run_id)) == 2 + told
     second.writer.close()
     assert errors(second.writer.write([small, large])) == [None, None]

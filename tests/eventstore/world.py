@@ -15,7 +15,7 @@ from reattach.domain.application import Application
 from reattach.domain.frames import RunError
 from reattach.domain.identifiers import RunId, SessionId
 from reattach.domain.outline import Outline
-from reattach.domain.ports import Append, Committed, Damaged, Record, RunView, Store
+from reattach.domain.ports import Append, Committed, Damaged, News, Record, RunView, SessionMoved, Store
 from reattach.domain.requests import Assignment, Limits, StartRun
 from reattach.domain.run import Run
 from reattach.domain.run_facts import Decision
@@ -79,13 +79,16 @@ class Listening:
     """A listener that keeps what it hears, and signals."""
 
     commits: list[Committed] = field(default_factory=list[Committed])
+    moves: list[SessionMoved] = field(default_factory=list[SessionMoved])
     groups: list[int] = field(default_factory=list[int])
     changes: int = 0
     signal: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def committed(self, commits: Sequence[Committed]) -> None:
-        self.commits += commits
-        self.groups.append(len(commits))
+    def committed(self, commits: Sequence[News]) -> None:
+        records = [news for news in commits if isinstance(news, Committed)]
+        self.commits += records
+        self.moves += [news for news in commits if isinstance(news, SessionMoved)]
+        self.groups.append(len(records))
         self.signal.set()
 
     def changed(self) -> None:

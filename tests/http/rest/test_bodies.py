@@ -76,6 +76,7 @@ def test_deep_output_can_be_read_by_everybody(api: Api) -> None:
         deep = [deep]
     start, *_, end = held.says("")
     assert held.output(start, {"type": "data", "name": "deep", "value": deep}, end).status_code == 200
+    held.post("complete")
     messages = api.get(f"/v1/sessions/{held.assignment['run']['session_id']}/messages").json()["items"]
     assert messages[1]["parts"] == [{"kind": "data", "name": "deep", "value": deep}]
     stream = api.get(f"/v1/runs/{held.run_id}/events", params={"follow": "false", "snapshot": "true"})

@@ -169,6 +169,8 @@ def test_a_whole_message_comes_back_in_history(api: Api, held: Held) -> None:
     answer = held.output(*frames, checkpoint={"step": 1, "state": {"seen": ["c1"]}})
     assert answer.status_code == 200, answer.text
     session_id = held.assignment["run"]["session_id"]
+    assert len(api.get(f"/v1/sessions/{session_id}/messages").json()["items"]) == 1
+    held.post("complete")
     message = api.get(f"/v1/sessions/{session_id}/messages").json()["items"][-1]
     assert (message["message_id"], message["status"]) == (held.message(1), "complete")
     assert [part["kind"] for part in message["parts"]] == ["tool", "tool_result", "data", "source", "file"]

@@ -40,6 +40,11 @@ CODES: Final = {
     "run_closed": 409,
     "session_busy": 409,
     "session_finalized": 409,
+    "SESSION_BUSY": 409,
+    "handoff_conflict": 409,
+    "stale_token": 409,
+    "summary_not_due": 409,
+    "session_epoch_required": 428,
     "stale_epoch": 412,
     "store_unavailable": 503,
     "too_large": 413,
@@ -155,7 +160,7 @@ def test_no_operation_ignores_a_query_parameter(backend: Backend, api: Api) -> N
     """But for those that health checkers and links add some to."""
     run = api.run()
     for method, path in backend.operations:
-        url = path.format(session_id=run["session_id"], run_id=run["run_id"]) + "?nonsense=1"
+        url = path.format(session_id=run["session_id"], run_id=run["run_id"], handoff_id="h1") + "?nonsense=1"
         answer = api.post(url) if method == "POST" else api.http.request(method, url)
         if path in ("/healthz", "/readyz", "/"):
             assert answer.status_code == 200

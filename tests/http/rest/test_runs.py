@@ -121,7 +121,7 @@ def test_of_many_starts_at_once_one_wins(api: Api) -> None:
         ({}, "invalid", "agent"),
         ({"agent": 5}, "invalid", "agent"),
         ({"agent": "plain", "inputs": 1}, "invalid", "inputs"),
-        ({"agent": "plain", "on_busy": "enqueue"}, "invalid", "on_busy"),
+        ({"agent": "plain", "on_busy": "queue"}, "invalid", "on_busy"),
         ({"agent": "plain", "request_config": {"kinds": ["smell"]}}, "invalid", "request_config.kinds.0"),
         ({"agent": "plain", "request_config": {"kinds": ["text"] * 8}}, "invalid", "request_config"),
         ({"agent": "plain", "request_config": {"colour": 1}}, "invalid", "request_config.colour"),

@@ -151,6 +151,7 @@ def test_history_is_shown_as_the_run_was_configured(api: Api) -> None:
         {"type": "tool.result", "tool_call_id": "c1", "output": "secret"},
     ]
     assert held.output(say[0], *thought, *say[1:4], *tool, say[4]).status_code == 200
+    held.post("complete")
     assert api.read(run)["request_config"] == config
     answer = api.get(f"/v1/sessions/{session_id}/messages").json()["items"][1]
     assert [part["kind"] for part in answer["parts"]] == ["text", "tool", "tool_result"]
