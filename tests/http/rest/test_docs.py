@@ -5,14 +5,21 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from pydantic import JsonValue
 
 from reattach.adapters.http import body, connection, output, problems, query, sessions
+from reattach.domain.handoffs import HANDOFF_ID_CHARS_MAX
+from reattach.domain.memory import MEMORY_BYTES_MAX
 from reattach.domain.requests import APPROVALS_MAX
+from reattach.domain.session import QUEUE_MAX
+from reattach.domain.sessions import CLIENT_CHARS_MAX
+from reattach.domain.summaries import SUMMARY_BYTES_MAX
 
 from .serving import Api, Backend
 
-PAGE: Final = (Path(__file__).parents[3] / "docs" / "http.md").read_text(encoding="utf-8")
+DOCS: Final = Path(__file__).parents[3] / "docs"
+PAGE: Final = (DOCS / "http.md").read_text(encoding="utf-8")
 EXCHANGE: Final = re.compile(r"```http\n(\w+) (\S+)\n((?:[\w-]+: .*\n)*)(?:(\{.*\})\n)?\n(\d+)\n(\{.*\})\n```")
 
 
@@ -37,11 +44,13 @@ def filled(text: str, known: dict[str, str]) -> str:
     return re.sub(r"\$(\w+)", lambda name: known[name[1]], text)
 
 
-def test_every_exchange_happens_as_written(api: Api) -> None:
+@pytest.mark.parametrize("name", ["http.md", "sessions.md"])
+def test_every_exchange_happens_as_written(api: Api, name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
     while api.post("/v1/work/claim", {"worker": "w", "agents": ["plain", "script"], "limit": 100}).json()["items"]:
         pass
-    exchanges = EXCHANGE.findall(PAGE)
-    assert len(exchanges) == PAGE.count("```http")
+    exchanges = EXCHANGE.findall(page)
+    assert len(exchanges) == page.count("```http")
     known: dict[str, str] = {}
     for method, path, headers, sent, status, expected in exchanges:
         named = dict(re.findall(r"([\w-]+): (.*)\n", headers))
@@ -57,7 +66,7 @@ def test_every_exchange_happens_as_written(api: Api) -> None:
 
 def test_every_route_is_listed(backend: Backend, port: int) -> None:
     del port  # there is a server, and so a table
-    listed = re.findall(r"^\| (GET|POST) \| `(\S+)` \|", PAGE, re.MULTILINE)
+    listed = re.findall(r"^\| (GET|POST|DELETE) \| `(\S+)` \|", PAGE, re.MULTILINE)
     assert sorted(listed) == sorted(row for row in backend.operations if row[0] != "HEAD")
 
 
@@ -80,6 +89,11 @@ def test_every_limit_is_the_code_s() -> None:
         (r"(\d+) items unless", query.PAGE_LIMIT),
         (r"at most (\d+) \|", query.PAGE_LIMIT_MAX),
         (r"session \| (\d+) KiB", sessions.METADATA_BYTES_MAX / 1024),
+        (r"summary \| (\d+) KiB", MEMORY_BYTES_MAX / 1024),
+        (r"summary \| \d+ KiB, (\d+) KiB", SUMMARY_BYTES_MAX / 1024),
+        (r"in a session \| (\d+)", QUEUE_MAX),
+        (r"`handoff_id` \| (\d+)", CLIENT_CHARS_MAX),
+        (r"`handoff_id` \| \d+ and (\d+)", HANDOFF_ID_CHARS_MAX),
         (r"`message` \| ([\d,]+)", body.REASON_CHARS_MAX),
         (r"approvals \| (\d+)", APPROVALS_MAX),
         (r"([\d,]+) frames", output.OUTPUT_FRAMES_MAX),
