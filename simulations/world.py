@@ -70,10 +70,15 @@ def run_world(
     """Run the world that this tape describes, from its start to its end or to the first broken promise."""
     tape.planted = planted
     with planted_bug(planted), small_limits(tape), quiet_gc():
-        world = World(tape, agents, store or store_of(planted), tracing=tracing)
-        with guarded(world.loop, tape.seed), patched_anyio(), bugs_end(world.loop):
-            world.run()
-        return world.report()
+        return _lived(tape, agents, store or store_of(planted), tracing=tracing)
+
+
+def _lived(tape: Tape, agents: str | None, store: str | None, *, tracing: bool) -> Report:
+    """A function of its own, so that nothing holds the world any more when its garbage is collected."""
+    world = World(tape, agents, store, tracing=tracing)
+    with guarded(world.loop, tape.seed), patched_anyio(), bugs_end(world.loop):
+        world.run()
+    return world.report()
 
 
 class World:
