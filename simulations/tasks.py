@@ -111,7 +111,11 @@ class SimTimer(SimHandle):
         when_s: float,
         tell: Callable[[], None],
     ) -> None:
-        super().__init__(callback, args, context)
+        # Nor here: every packet, timeout and sleep has one.
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.is_cancelled = False
         self._when_s = when_s
         self._tell = tell
 
