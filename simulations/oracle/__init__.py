@@ -67,7 +67,8 @@ class Oracle:
         appends = [work for work in group if isinstance(work, Append) and work.batch.checkpoint is not None]
         if len(appends) < len(group) and any(not isinstance(work, Append) for work in group):
             self._leases.after(facts.values())
-        self._rows(facts, appends)
+        if facts or appends:
+            self._rows(facts, appends)
         for run in looks:
             projections.check_head(self.core, run)
             projections.check_snapshot(self.core, run)
