@@ -134,7 +134,8 @@ class Worker:
     async def _claim(self) -> None:
         while True:
             with suppress(TimeoutError):  # expired leases announce themselves to nobody
-                await asyncio.wait_for(self._wake.wait(), self._times.sweep_s)
+                async with asyncio.timeout(self._times.sweep_s):
+                    await self._wake.wait()
             self._wake.clear()
             if self._draining:
                 return
