@@ -1,14 +1,24 @@
 """What the world tells its trace, in plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain.ports import Committed
+from ..infrastructure.eventstore.writer import Work, Written
 from .process import PROCESS
+from .store.faulty import work_name
 from .violation import Violation
 
 
-def told(news: Committed) -> dict[str, Any]:
+def told_commit(writer: str, group: Sequence[Work], written: Written) -> dict[str, Any]:
+    return {
+        "proc": writer,
+        "works": [work_name(work) for work in group],
+        "news": [_told(news) for news in written.news],
+    }
+
+
+def _told(news: Committed) -> dict[str, Any]:
     record = news.record
     last = record.data[-1]
     kind = last[9 : last.index(b'"', 9)].decode()
