@@ -218,6 +218,10 @@ class FaultyStore:
         """Records of a log."""
         return await self._way.read(lambda: now(self._store.read(run_id, after_seq, limit_frames)))
 
+    async def has_pending(self, agents: Sequence[str]) -> bool:
+        """Whether a run waits for a worker."""
+        return await self._way.read(lambda: now(self._store.has_pending(agents)))
+
     async def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch at a place of a log."""
         return await self._way.read(lambda: now(self._store.epoch_at(run_id, seq)))

@@ -150,6 +150,10 @@ class ModelCore:
         enough = bisect_left(log, after_seq + limit_frames, lo=first, key=_last_seq)
         return [entry.record for entry in log[first : enough + 1]]
 
+    def has_pending(self, agents: Sequence[str]) -> bool:
+        """Whether a run of these agents waits for a worker."""
+        return bool(ModelTransaction(self._tables, self._clock.now()).pending_runs(agents, 1))
+
     def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
         holder = self.read(run_id, seq - 1, 1) if seq > 0 else []
