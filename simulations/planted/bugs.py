@@ -4,6 +4,7 @@ from typing import Final
 
 from .appends import APPENDS
 from .approvals import APPROVALS
+from .clients import CLIENTS
 from .edit import Planted
 from .leases import OWNERSHIP
 from .runs import RUNS
@@ -11,4 +12,4 @@ from .stores import STORES
 from .streams import STREAMS
 from .wakeups import WAKEUPS
 
-BUGS: Final[tuple[Planted, ...]] = (*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES, *STREAMS, *WAKEUPS)
+BUGS: Final[tuple[Planted, ...]] = (*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES, *STREAMS, *WAKEUPS, *CLIENTS)

@@ -15,7 +15,7 @@ from ..violation import Violation
 from .board import Board, Known
 from .client import RETRY_S, Client, Place, asking
 from .deciding import THINK_S, Deciding
-from .follower import Follower
+from .readers import reader
 
 TURNS_MAX: Final = 3
 """Turns of one author."""
@@ -81,7 +81,7 @@ class Author:
         run_id = await (self._start_streamed if streamed else self._start)(session_id, body, key)
         self._board.runs.append(Known(run_id, session_id, key))
         restless = 0.0 if not tape.chance(f"author.restless:{name}", 0.6) else 0.15
-        follower = Follower(self._client, run_id, restless=restless, took=self._people.took)
+        follower = reader(self._client, run_id, restless=restless, took=self._people.took)
         if tape.chance(f"author.cancels:{name}", 0.15):
             self._world.spawn(f"{name}/cancel", self._people.cancel_later(run_id))
         await follower.follow()
@@ -163,7 +163,7 @@ class Onlooker:
         self._session_id = session_id
         self._last: tuple[RunId, int] | None = None
         self._moved = asyncio.Event()
-        self._follower = Follower(client, session_id=session_id, restless=restless, took=self._took)
+        self._follower = reader(client, session_id=session_id, restless=restless, took=self._took)
 
     async def follow(self) -> None:
         """Until `caught_up` has returned."""

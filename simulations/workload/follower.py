@@ -11,6 +11,7 @@ from ..oracle.delivery import Asked, Delivery, Seen
 from ..oracle.log import TERMINAL
 from ..violation import Violation
 from .client import ANSWER_S, Client
+from .returning import Returning
 
 RECONNECT_S: Final = 0.2
 """Seconds before a reader comes back."""
@@ -20,12 +21,6 @@ SILENCE_S: Final = 6.0
 
 SLOW_S: Final = 1.5
 """Seconds a slow reader takes for one piece."""
-
-HONEST: Final = 6
-"""Of the ways to come back, so many are the honest one."""
-
-OTHERS: Final = ("older", "start", "snapshot", "ahead", "foreign", "epoch", "generation", "seq")
-"""And these are not, or not quite."""
 
 
 class Follower:
@@ -47,7 +42,7 @@ class Follower:
         self._session_id = session_id
         self._restless = restless
         self._took = took
-        self._cursors: list[str] = []
+        self._returning = Returning(client, run_id, session_id, restless=restless > 0)
         self._ended = False
         self._stopped = False
         self._exchange: Exchange | None = None
@@ -67,10 +62,9 @@ class Follower:
 
     async def follow(self) -> None:
         """Come back until there is nothing more. Raises a Violation."""
-        first = True
         while self._goes_on():
-            asked, headers = self._ask(first=first)
-            first = False
+            asked = self._returning.ask()
+            headers = (("Last-Event-ID", asked.cursor),) if asked.cursor else ()
             query = self._query(asked)
             try:
                 self._exchange = self._client.open(Request("GET", self._path, query, headers))
@@ -92,50 +86,6 @@ class Follower:
             exchange.vanish()
         else:
             exchange.close()
-
-    # How it comes back.
-
-    def _ask(self, *, first: bool) -> tuple[Asked, tuple[tuple[str, str], ...]]:
-        way = "honest"
-        if self._restless > 0 and not self._world.healed:
-            drawn = self._world.tape.draw(f"client.resume:{self._client.name}", HONEST + len(OTHERS))
-            way = "honest" if drawn < HONEST else OTHERS[drawn - HONEST]
-        cursor, seq, snapshot = self._cursor(way), 0, way == "snapshot"
-        if way == "seq" and self._run_id is not None and self._cursors:
-            cursor, seq = None, int(self._cursors[-1].rpartition(".")[2])
-        if not first:
-            self._world.mark(f"resumed-{way}")
-        asked = Asked(self._run_id, self._session_id, cursor, seq, snapshot=snapshot and cursor is None)
-        self._client.act("follow" if first else "resume", run=self._run_id, cursor=cursor, way=way)
-        return asked, (("Last-Event-ID", cursor),) if cursor else ()
-
-    def _cursor(self, way: str) -> str | None:
-        if way in ("start", "snapshot") or (not self._cursors and way != "foreign"):
-            return None
-        if way == "foreign":
-            return self._foreign()
-        last = self._cursors[-1]
-        run_id, generation, epoch, seq = last.split(".")
-        tape, site = self._world.tape, f"client.cursor:{self._client.name}"
-        match way:
-            case "older":
-                return self._cursors[-1 - tape.draw(site, min(len(self._cursors), 16))]
-            case "ahead":
-                return f"{run_id}.{generation}.{epoch}.{int(seq) + 1000 + tape.draw(site, 5)}"
-            case "epoch":
-                return f"{run_id}.{generation}.{int(epoch) + 1 + tape.draw(site, 3)}.{seq}"
-            case "generation":
-                return f"{run_id}.{int(generation) + 1}.{epoch}.{seq}"
-            case _:
-                return last
-
-    def _foreign(self) -> str | None:
-        others = [run_id for run_id in self._world.log.all() if run_id != self._run_id]
-        if not others or self._run_id is None:
-            return self._cursors[-1] if self._cursors else None
-        other = others[self._world.tape.draw(f"client.cursor:{self._client.name}", len(others))]
-        frame = self._world.log.frame(other, 1)
-        return f"{other}.1.{frame[0]}.1" if frame else None
 
     def _query(self, asked: Asked) -> str:
         if asked.snapshot:
@@ -175,7 +125,7 @@ class Follower:
             trace.emit("saw", proc=self._client.name, run=frames[-1].run_id, first=frames[0].seq, last=frames[-1].seq)
         for seen in blocks:
             if seen.cursor is not None:
-                self._cursors.append(seen.cursor)
+                self._returning.cursors.append(seen.cursor)
                 self._took(seen)
                 if self._run_id is not None and seen.kind in TERMINAL:
                     # Now and then it waits for the connection's end, and comes back once more, as a browser does.
