@@ -58,6 +58,8 @@ class Oracle:
         for news in written.news:
             heads.setdefault(news.run_id, self.log.head(news.run_id))
             run = self.safety.record(news)
+            if news.record.first_seq == 1:
+                self._configured(run)
             if run.now.seq == run.log.head:
                 facts[news.run_id] = run
             elif run.log.head >= run.look_at:
@@ -72,6 +74,12 @@ class Oracle:
         for run in looks:
             projections.check_head(self.core, run)
             projections.check_snapshot(self.core, run)
+
+    def _configured(self, run: RunState) -> None:
+        """A run has begun: what its readers are shown is settled."""
+        view = self.core.run_view(run.run_id)
+        if view is not None:
+            run.log.config = view.run.request_config
 
     def _rows(self, facts: Mapping[RunId, RunState], appends: Sequence[Append]) -> None:
         saved = {work.run_id: self.safety.runs[work.run_id] for work in appends if work.run_id in self.safety.runs}

@@ -10,10 +10,10 @@ from pydantic_core import from_json
 
 from ...adapters.client.frame import RESET, SNAPSHOT, Frame, fold
 from ...domain.identifiers import RunId
-from ...domain.snapshot import Snapshot
 from ..violation import Violation
 from .delivery import Asked
 from .log import TERMINAL, Log
+from .views import all_hidden, folded, shown
 
 SOON_S: Final = 0.001
 """Seconds by which a client may be early: what is left of a sum of floats, and more."""
@@ -93,8 +93,12 @@ class Following:
             self._violate(
                 "not-durable", f"{cursor} was handed on, the log of {run_id} ends at {self._log.head(run_id)}"
             )
-        if (frame.seq, epoch, generation) != (int(seq), str(found[0]), "1") or from_json(found[1]) != frame.data:
-            self._violate("frame-altered", f"{cursor} came as {frame.type}, the log has {found[1][:80]!r}")
+        run_log = self._log.run(run_id)
+        line = shown(found[1], run_log.config) if run_log is not None else None
+        if line is None:
+            self._violate("hidden-frame-sent", f"{cursor} is a {frame.type}, which the run's request_config hides")
+        if (frame.seq, epoch, generation) != (int(seq), str(found[0]), "1") or from_json(line) != frame.data:
+            self._violate("frame-altered", f"{cursor} came as {frame.type}, the log has {line[:80]!r}")
         if self._reset and self._place is None and self._asked.run_id is not None:
             self._violate("snapshot-missing", f"after the reset came {cursor} instead of a snapshot")
         if self._place is not None:
@@ -106,6 +110,9 @@ class Following:
         if place == (run_id, seq - 1):
             return
         last_run, last = place
+        run = self._log.run(run_id)
+        if last_run == run_id and seq > last and run is not None and all_hidden(run, last + 1, seq - 1):
+            return
         if last_run == run_id:
             name = "delivery-gap" if seq > last else "delivery-repeat"
             self._violate(name, f"after frame {last} of {run_id} came frame {seq}")
@@ -141,10 +148,7 @@ class Following:
 
     def _fold(self, run_id: RunId) -> None:
         run = self._log.run(run_id)
-        whole = Snapshot.empty()
-        for line in run.lines if run is not None else ():
-            whole.apply(from_json(line))
-        if fold(self._frames).state() != whole.state():
+        if run is None or fold(self._frames).state() != folded(run):
             self._violate("fold-wrong", f"what it was given of {run_id} folds to something else than its log")
 
     def raised(self, error: Exception) -> NoReturn:

@@ -10,6 +10,10 @@ from .leases import OWNERSHIP
 from .runs import RUNS
 from .stores import STORES
 from .streams import STREAMS
+from .views import VIEWS
 from .wakeups import WAKEUPS
 
-BUGS: Final[tuple[Planted, ...]] = (*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES, *STREAMS, *WAKEUPS, *CLIENTS)
+BUGS: Final[tuple[Planted, ...]] = (
+    *(*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES),
+    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS),
+)

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from pydantic_core import from_json
+
 from ...domain.identifiers import RunId, SessionId
-from ..exchange import ConnectionLost, Exchange, Request
+from ..exchange import Answer, ConnectionLost, Exchange, Request
 from ..network import WINDOW_BYTES
 from ..oracle.delivery import Asked, Delivery, Seen
 from ..oracle.log import TERMINAL
 from ..violation import Violation
-from .client import ANSWER_S, Client
+from .client import ANSWER_S, Client, whole
 from .returning import Returning
 
 RECONNECT_S: Final = 0.2
@@ -18,6 +20,12 @@ RECONNECT_S: Final = 0.2
 
 SILENCE_S: Final = 6.0
 """Seconds without a byte after which a reader with a watchdog gives a connection up: three keepalives."""
+
+CONFIG_P: Final = 0.15
+"""Part of a restless reader's requests that say which request_config they expect; half of them wrongly."""
+
+OTHER_CONFIG: Final = "0123456789abcdef"
+"""A digest that no request_config has."""
 
 SLOW_S: Final = 1.5
 """Seconds a slow reader takes for one piece."""
@@ -66,9 +74,12 @@ class Follower:
             asked = self._returning.ask()
             headers = (("Last-Event-ID", asked.cursor),) if asked.cursor else ()
             query = self._query(asked)
+            config = self._config()
+            if config is not None:
+                query = f"{query}&config={config}" if query else f"config={config}"
             try:
                 self._exchange = self._client.open(Request("GET", self._path, query, headers))
-                await self._read(self._exchange, asked)
+                await self._read(self._exchange, asked, config)
             except ConnectionLost:
                 pass
             finally:
@@ -92,17 +103,28 @@ class Follower:
             return "snapshot=true"
         return f"after={asked.seq}" if asked.seq else ""
 
+    def _config(self) -> str | None:
+        """Which request_config it takes the run to have, if it says so at all: now and then another."""
+        run = self._world.log.run(self._run_id) if self._run_id is not None else None
+        if run is None or self._restless <= 0 or self._world.healed:
+            return None
+        drawn = self._world.tape.sparse(f"client.config:{self._client.name}", 3, CONFIG_P)
+        return (None, run.config.digest, OTHER_CONFIG)[drawn]
+
     # What it gets.
 
-    async def _read(self, exchange: Exchange, asked: Asked) -> None:
+    async def _read(self, exchange: Exchange, asked: Asked, config: str | None) -> None:
         delivery = Delivery(self._world.log, asked, self._client.name, self._world.mark)
         watchdog = self._world.watchdog
         try:
             async with asyncio.timeout(ANSWER_S if watchdog else None):
                 head = await exchange.head()
-            if head.status == 204:
+            if head.status == 204 and config != OTHER_CONFIG:
                 delivery.nothing_more()
                 self._ended = True
+                return
+            if config == OTHER_CONFIG:
+                await self._refused(exchange, head)
                 return
             if head.status != 200:
                 raise Violation("stream-refused", f"{self._client.name}: {self._path} was answered {head.status}.")
@@ -117,6 +139,20 @@ class Follower:
                     return
         except TimeoutError:
             self._world.mark("fell-silent")
+
+    async def _refused(self, exchange: Exchange, head: Answer) -> None:
+        """It wanted another request_config than the run has: it must be told so before it gets any frame."""
+        trouble = head.status == 200  # a stream that can't begin at all is a reconnect, and no more
+        if not trouble and head.status != 409:
+            raise Violation("mismatch-accepted", f"{self._client.name}: {self._path} was answered {head.status}.")
+        async with asyncio.timeout(ANSWER_S if self._world.watchdog else None):
+            body = await exchange.read() if trouble else await whole(exchange)
+        if trouble and body and b"event: stream.reconnect\n" not in body.partition(b"\n\n")[0]:
+            detail = f"{self._client.name}: {self._path} was begun for another request_config: {body[:80]!r}"
+            raise Violation("mismatch-accepted", detail)
+        if not trouble and from_json(body)["code"] != "config_mismatch":
+            raise Violation("answer-wrong", f"{self._client.name}: {self._path} was answered 409: {body[:200]!r}")
+        self._world.mark("config-mismatch" if not trouble else "asked-to-reconnect")
 
     def _take(self, blocks: list[Seen]) -> None:
         frames = [seen for seen in blocks if seen.cursor is not None]
