@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..domain.errors import ReattachError
 from ..domain.ports import Committed
 from ..infrastructure.eventstore.writer import Work, Written
 from .process import PROCESS
@@ -38,4 +39,6 @@ def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def unhandled(context: Mapping[str, Any]) -> Violation:
     error = context.get("exception")
+    if isinstance(error, ReattachError):
+        return Violation("trouble-unheard", f"Nobody was told of {type(error).__name__}: {error}")
     return Violation("unhandled-error", f"{context.get('message')}: {type(error).__name__}: {error}")

@@ -40,6 +40,7 @@ from .violation import Violation
 from .workload.agents import SPOKEN, world_agents
 from .workload.author import Author
 from .workload.board import Board
+from .workload.looking import Looking
 from .workload.onlookers import Rival, Watcher
 from .workload.probe import LONG_S, Probe
 from .workload.remote import RemoteWorker
@@ -278,10 +279,9 @@ class World:
         for task in remotes:
             task.cancel()
         await asyncio.sleep(REST_S)
+        await Looking(self, self.board, "look", self._core.digest).live()
         for machine in self._machines:
             machine.node.check_at_rest(machine.process.label, self.loop.waiting())
-
-    # What came of it.
 
     def report(self) -> Report:
         """What came of it."""

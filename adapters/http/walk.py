@@ -109,7 +109,7 @@ class Walk:
 
     async def _snapshot(self, feed: Feed) -> None:
         snapshot = await self._store.snapshot(feed.view.run.run_id)
-        if snapshot is not None:
+        if snapshot is not None and not self.reader.closed:  # as with a page: it may have been told goodbye meanwhile
             state = snapshot.state(feed.view.run.request_config)
             await self.reader.write(sse.event("stream.snapshot", {"state": state, "seq": snapshot.seq}))
             self.reader.seq = snapshot.seq

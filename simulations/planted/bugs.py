@@ -6,6 +6,7 @@ from .appends import APPENDS
 from .approvals import APPROVALS
 from .clients import CLIENTS
 from .edit import Planted
+from .found import FOUND
 from .leases import OWNERSHIP
 from .runs import RUNS
 from .stores import STORES
@@ -15,5 +16,5 @@ from .wakeups import WAKEUPS
 
 BUGS: Final[tuple[Planted, ...]] = (
     *(*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES),
-    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS),
+    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND),
 )

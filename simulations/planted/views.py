@@ -1,4 +1,4 @@
-"""Planted bugs of what readers are shown: a run's request_config forgotten, changed, or not compared."""
+"""Planted bugs of reading: a run's request_config forgotten, changed or not compared, and readers that write."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from .edit import Edit, Planted
 
 _BLOCKS: Final = "adapters.http.sse:Encoder.blocks"
 
-VIEWS: Final = (
+FILTERS: Final = (
     Planted(
         "filter-forgotten-on-resume",
         "Frames that are read from the store after a cursor are sent as they are, whatever the run's request_config.",
@@ -77,3 +77,33 @@ VIEWS: Final = (
         (Edit("adapters.http.place:check_config", "if wish.config is not None and", "if wish.config == '' and"),),
     ),
 )
+
+LOOKS: Final = (
+    Planted(
+        "get-cleans-up",
+        "Whoever looks at a run lets the store forget an Idempotency-Key on the way.",
+        ("get-wrote",),
+        (
+            Edit(
+                "adapters.http.runs:Runs.get",
+                "scope = request.scope\n",
+                "scope = request.scope\n    await self._store.transact(lambda tx: tx.forget_answers(tx.now, 1))\n",
+            ),
+        ),
+    ),
+    Planted(
+        "session-read-in-a-write-transaction",
+        "A session's stream reads its session in a write transaction, for which it waits among the writers.",
+        ("get-wrote",),
+        (
+            Edit(
+                "adapters.http.stream:SessionEvents._begin_session",
+                "session = await self._application.session(tenant, session_id)",
+                "session = await self._application.session(tenant, session_id)\n"
+                "    await self._store.transact(lambda tx: tx.session(session.session_id))",
+            ),
+        ),
+    ),
+)
+
+VIEWS: Final = (*FILTERS, *LOOKS)
