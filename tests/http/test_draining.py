@@ -77,7 +77,7 @@ async def streamed(store: Any, query: bytes) -> list[tuple[bytes, bool]]:
     store.stop = broadcaster.drain
     application: Any = type("OneStore", (), {"store": store})()
     run = store.log.run
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http",
         "headers": [],
         "query_string": query,
