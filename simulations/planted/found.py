@@ -127,7 +127,7 @@ WORKERS_FOUND: Final = (
     Planted(
         "sweep-starved-by-wake-ups",
         "A worker sweeps only after a while without any news, and something wakes it again and again.",
-        ("expiry-late",),
+        ("run-stuck", "expiry-late"),
         (
             Edit(f"{_WORKER}._sweep", "sleep(self._times.sweep_s)", "sleep(self._times.sweep_s / 2)"),
             Edit(f"{_WORKER}._sweep", "await self._quietly(self._application.sweep())", "self._wake.set()"),
