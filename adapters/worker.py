@@ -136,14 +136,25 @@ class Worker:
     # The loops.
 
     async def _claim(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
-            with suppress(TimeoutError):  # expired leases announce themselves to nobody
-                await asyncio.wait_for(self._wake.wait(), self._times.sweep_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
             self._wake.clear()
             if self._draining:
                 return
-            free = self._times.concurrency - len(self._segments)
-            await self._quietly(self._claim_up_to(max(free, 0)))
+            overdue = loop.time() >= due
+            if overdue:  # expired leases announce themselves to nobody
+                due = loop.time() + self._times.sweep_s
+            await self._quietly(self._claim_if(due=overdue))
+
+    async def _claim_if(self, *, due: bool) -> None:
+        """Most commits bring no work: a look is cheaper than a claim, which takes the one place of the writer."""
+        agents = list(self._agents)
+        if due or await self._application.store.has_pending(agents):
+            await self._claim_up_to(max(self._times.concurrency - len(self._segments), 0))
 
     async def _claim_up_to(self, limit: int) -> None:
         for assignment in await self._application.claim(self.name, list(self._agents), limit):

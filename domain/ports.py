@@ -308,6 +308,10 @@ class Store(Protocol):
         """
         ...
 
+    async def has_pending(self, agents: Sequence[str]) -> bool:
+        """Whether a run of these agents waits for a worker: a look that costs no write transaction."""
+        ...
+
     async def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
         ...

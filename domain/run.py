@@ -121,12 +121,12 @@ class Run(Aggregate):
 
     def fail(self, error: RunError, at: datetime, closes: tuple[str, ...]) -> Failed:
         """End the run with an error. Approvals it waits for are closed as denied."""
-        return self._allowed(Failed(at=at, error=error, closes=closes, decisions=self._denials("failed")))
+        return self._allowed(Failed(at=at, error=error, closes=closes, decisions=self._denials("failed", at)))
 
     def cancel(self, reason: str, by: str, at: datetime, closes: tuple[str, ...]) -> Cancelled:
         """End the run at somebody's wish. Approvals it waits for are closed as denied."""
         return self._allowed(
-            Cancelled(at=at, reason=reason, by=by, closes=closes, decisions=self._denials("cancelled"))
+            Cancelled(at=at, reason=reason, by=by, closes=closes, decisions=self._denials("cancelled", at))
         )
 
     def allow(self, fact: RunFact) -> None:
@@ -158,8 +158,10 @@ class Run(Aggregate):
         resumes = all(approval.approval_id in ids for approval in self.pending_approvals)
         return self._allowed(Decided(at=at, decisions=decisions, resumes=resumes, epoch=self.epoch))
 
-    def _denials(self, reason: str) -> tuple[Decision, ...]:
-        return tuple(denial(approval, reason) for approval in self.pending_approvals)
+    def _denials(self, reason: str, at: datetime) -> tuple[Decision, ...]:
+        """What is past its deadline has been denied for that: whoever asked in between was told so already."""
+        pending = self.pending_approvals
+        return tuple(denial(approval, "expired" if approval.expired(at) else reason) for approval in pending)
 
     def _repeats(self, decision: Decision, at: datetime) -> bool:
         approval = next((a for a in self.approvals if a.approval_id == decision.approval_id), None)

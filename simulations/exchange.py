@@ -9,10 +9,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message
+
+from .asgi import Request, scope_of
+from .process import ASKED
+from .violation import Violation
 
 if TYPE_CHECKING:
     from .network import Network
+
+__all__ = ["Answer", "ConnectionLost", "Exchange", "Request"]
 
 GONE_S: Final = 20.0
 """Seconds after which a node learns that a client has vanished: retransmissions are given up."""
@@ -24,17 +30,6 @@ class ConnectionLost(Exception):
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(why)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a client sends: once, whole."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -63,11 +58,13 @@ class Exchange:
         self._lost: str | None = None
         self._wants: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._room_at: float | None = None
         self._gone: asyncio.Future[None] | None = None
         self._client_gone = False
         self._vanished = False
         self._body_taken = False
         self._ended = False
+        self._complete = False
         self.transport = self
 
     # The client's side.
@@ -109,7 +106,7 @@ class Exchange:
         self.lose("closed")
 
     def vanish(self) -> None:
-        """The client is gone without a word: half-open, until the node's packets come back unanswered."""
+        """The client is gone without a word: half-open until the node's packets come back."""
         if self.number in self._network.live and not self._client_gone:
             self._network.trace.emit("leave", proc=self.client, x=self.number, how="vanish")
             self._vanished = True
@@ -208,39 +205,30 @@ class Exchange:
             self._gone.set_result(None)
 
     def _make_room(self) -> None:
+        self._room_at = self._loop.time()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+    @property
+    def free_since(self) -> float | None:
+        """Since when the node could send more of an answer that it has begun; None if it can't, or need not."""
+        full = self._room is not None and not self._room.done()
+        return None if full or self._ended or self._client_gone or self._vanished else self._room_at
 
     # The node's side: ASGI.
 
     async def _call(self, app: ASGIApp) -> None:
         """Serve the request. An application that raises or returns early has broken the connection, as in a server."""
+        raises = self._network.conditions.send_raises
+        ASKED.set(f"{self.request.method} {self.request.path}")
         try:
-            await app(self._scope(), self.receive, self.send)
+            await app(scope_of(self.request, self.client, self.node, raises=raises), self.receive, self.send)
         except OSError:
             if not self._client_gone:
                 raise
         finally:
             if not self._ended:
                 self._abort("the application left")
-
-    def _scope(self) -> Scope:
-        request = self.request
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4" if self._network.conditions.send_raises else "2.3"},
-            "http_version": "1.1",
-            "method": request.method,
-            "scheme": "http",
-            "path": request.path,
-            "raw_path": request.path.encode(),
-            "query_string": request.query.encode(),
-            "root_path": "",
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers],
-            "client": (self.client, 1),
-            "server": (self.node, 80),
-            "state": {},
-        }
 
     async def receive(self) -> Message:
         """The body first, then nothing until the client has gone."""
@@ -260,6 +248,8 @@ class Exchange:
             if self._room is None or self._room.done():
                 self._room = self._loop.create_future()
             await self._room  # several sends may wait: a piece and a keepalive
+        if self._complete and not self._client_gone:
+            self._loop.abort(Violation("sent-after-the-end", f"{self.node} sent on {self.request.path} after its end."))
         if self._client_gone or self._ended:
             if network.conditions.send_raises and not self._ended:
                 raise OSError("the client has gone")
@@ -270,6 +260,7 @@ class Exchange:
             self._body(message)
 
     def _start(self, message: Message) -> None:
+        self._room_at = self._loop.time()
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message["headers"]}
         self._network.trace.emit("answer", x=self.number, status=message["status"])
         if self._network.tape.chance(f"net.answer-lost:{self.link}", self._network.conditions.answer_lost_p):
@@ -284,6 +275,7 @@ class Exchange:
             self._network.trace.emit("send", x=self.number, bytes=len(body))
             self._push("body", body)
         if not message.get("more_body", False):
+            self._complete = True
             self._push("end", None)
             self._network.trace.emit("end", x=self.number)
             self._ended = True

@@ -68,8 +68,10 @@ class SimLoop(Stepper):
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future, hashed by its number."""
-        self._created += 1
-        return SimFuture[Any](loop=self, number=self._created)
+        self._created = number = self._created + 1
+        future: SimFuture[Any] = SimFuture(loop=self)
+        future.number = number
+        return future
 
     def create_task(
         self,

@@ -30,6 +30,9 @@ SETTINGS: Final = load_settings(
 STREAMS_CLOSE_S: Final = 0.2
 """Seconds the last streams get to close after they were told to."""
 
+TOLD_S: Final = 0.1
+"""Seconds within which a reader hears that the server stops, from when its socket can take it."""
+
 TASKS_AT_REST: Final = 7
 """Tasks of a node that has nothing to do: main, keepalives, claim, renew, sweep, poll for wake-ups, one spare."""
 
@@ -62,11 +65,24 @@ class Node:
         if self._serves:
             self._network.serve(process, service.app)
         await process.stopping.wait()
+        began = self._network.loop.time()
         await service.drain(SETTINGS.drain_grace_s)
         self._network.withdraw(process)
         await asyncio.sleep(STREAMS_CLOSE_S)
+        self._judge_drain(process, began)
         service.stop()
         self.service = None
+
+    def _judge_drain(self, process: Process, began: float) -> None:
+        """Whoever could be told to reconnect has been. A process that was frozen meanwhile had no time to."""
+        if process.incarnation.paused_until > began:
+            return
+        now = self._network.loop.time()
+        for exchange in list(self._network.live.values()):
+            since = exchange.free_since if exchange.node == process.name else None
+            if since is not None and now - max(since, began) > TOLD_S and exchange.request.path.endswith("/events"):
+                detail = f"{process.label} stops, and has not told {exchange.client}, whose socket is free."
+                self._network.loop.abort(Violation("drain-unheard", detail))
 
     def check_at_rest(self, label: str, waiting: Sequence[str]) -> None:
         """Raise a Violation if anything is left of what has ended."""

@@ -48,6 +48,10 @@ PROCESS: Final[ContextVar[Incarnation | None]] = ContextVar("PROCESS", default=N
 """Whose code is running; None is the world itself."""
 
 
+ASKED: Final[ContextVar[str | None]] = ContextVar("ASKED", default=None)
+"""The request that the running code answers, as `GET /v1/runs`; None outside of any."""
+
+
 class ProcessDown(RuntimeError):
     """The process is down: it can't be given work, be paused or be told to stop. Ask `up` first."""
 

@@ -84,8 +84,8 @@ class BoundedDisplacement:
         """Its place in the queue, moved back by what the tape says."""
         if alone:
             return seq
-        owner = task_of(callback)
-        site = CALLBACKS_SITE if owner is None else owner.site
+        owner = getattr(callback, "__self__", None)
+        site = owner.site if type(owner) is SimTask else CALLBACKS_SITE
         return seq + DISPLACEMENT * self._tape.sparse(site, DISPLACEMENTS, self._density)
 
     def demote(self, callback: Callable[..., object]) -> float | None:

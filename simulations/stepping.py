@@ -73,7 +73,7 @@ class Stepper(LoopSurface):
     ) -> asyncio.Handle:
         """Call it at its turn."""
         handle = SimHandle(callback, args, copy_context() if context is None else context)
-        # As in _make_ready, which is written out here: this is asked once a step.
+        # As in _fire: this is asked once a step.
         self._seq = seq = self._seq + 1
         if not self._closed:
             ready, order = self._ready, self._order
@@ -93,22 +93,27 @@ class Stepper(LoopSurface):
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call it after that many seconds."""
-        return self.call_at(self._now + max(0.0, delay), callback, *args, context=context)
+        own = copy_context() if context is None else context
+        return self._set_timer(self._now + max(0.0, delay), callback, args, own)
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call it at that time of this loop."""
-        own = copy_context() if context is None else context
-        handle = SimTimer(callback, args, own, when, self._timer_cancelled)
-        self._seq += 1
-        if not self._closed:
-            heappush(self._timers, (when, self._seq, handle))
-        return handle
+        return self._set_timer(when, callback, args, copy_context() if context is None else context)
 
     def call_world(self, delay: float, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.TimerHandle:
         """As call_later, but as nobody's: it outlives the process that asked for it, as a packet on its way does."""
-        return self.call_later(delay, callback, *args, context=Context())
+        return self._set_timer(self._now + max(0.0, delay), callback, args, Context())
+
+    def _set_timer(
+        self, when: float, callback: Callable[..., object], args: tuple[object, ...], context: Context
+    ) -> asyncio.TimerHandle:
+        handle = SimTimer(callback, args, context, when, self._timer_cancelled)
+        self._seq = seq = self._seq + 1
+        if not self._closed:
+            heappush(self._timers, (when, seq, handle))
+        return handle
 
     def _timer_cancelled(self) -> None:
         """One more since they were last swept. (Some were due before: then they are swept early.)"""
@@ -118,12 +123,6 @@ class Stepper(LoopSurface):
             timers[:] = [entry for entry in timers if not entry[2].is_cancelled]
             heapify(timers)
             self._cancelled_timers = 0
-
-    def _make_ready(self, handle: SimHandle) -> None:
-        ready, order = self._ready, self._order
-        self._seq = seq = self._seq + 1
-        key = seq if order is None else order.key(handle.callback, seq, self.steps, not ready)
-        heappush(ready, (key, seq, handle))
 
     @abstractmethod
     def stuck(self) -> None:
@@ -141,7 +140,7 @@ class Stepper(LoopSurface):
         its time. What is rare is a method of its own.
         """
         ready, timers, order, step_s = self._ready, self._timers, self._order, self._step_s
-        get_process = PROCESS
+        get_process, codes = PROCESS, self._codes
         busy = 0
         while not self._stopping:
             now = self._now
@@ -170,7 +169,10 @@ class Stepper(LoopSurface):
             busy += 1
             self._now = now + step_s if busy <= SPIN_STEPS else now + self._hurry(now, busy)
             owner = getattr(callback, "__self__", None)
-            code = owner.code if type(owner) is SimTask else self._code(callback)
+            if type(owner) is SimTask:
+                code = owner.code
+            else:
+                code = codes.get(getattr(callback, "__qualname__", "")) or self._code(callback)
             # hash() of numbers depends neither on the process nor on PYTHONHASHSEED.
             self._digest = hash((self._digest, seq, now, code))
             if self.recorded is not None:
@@ -184,12 +186,14 @@ class Stepper(LoopSurface):
 
     def _fire(self, now: float) -> bool:
         """Make ready whose time has come; whether there was any."""
-        timers = self._timers
+        timers, ready, order = self._timers, self._ready, self._order
         fired = False
         while timers and timers[0][0] <= now:
             handle = heappop(timers)[2]
             if not handle.is_cancelled:
-                self._make_ready(handle)
+                self._seq = seq = self._seq + 1
+                key = seq if order is None else order.key(handle.callback, seq, self.steps, not ready)
+                heappush(ready, (key, seq, handle))
                 fired = True
         return fired
 

@@ -38,8 +38,8 @@ class Tape:
         self.seed = seed
         self.planted: str | None = None
         self.violation: str | None = None
-        self._log: dict[str, list[int]] = {}
-        self._keys: dict[str, int] = {}
+        self._streams: dict[str, tuple[list[int], int]] = {}
+        """By site: what was answered, and where its random numbers begin."""
         self._script: Mapping[str, Sequence[int]] | None = None
 
     @classmethod
@@ -53,16 +53,24 @@ class Tape:
         """One of 0 to n-1, all alike."""
         if n < 1:
             raise ValueError(f"{site}: nothing to choose from")
-        value = self._bits(site) * n >> 64 if self._script is None else self._scripted(site, n)
-        self._log[site].append(value)
+        if self._script is None:
+            log, bits = self._bits(site)
+            value = bits * n >> 64
+        else:
+            log, value = self._scripted(site, n)
+        log.append(value)
         return value
 
     def chance(self, site: str, p: float) -> bool:
         """True with probability p. With p <= 0 nothing is asked and nothing recorded."""
         if p <= 0:
             return False
-        value = int((self._bits(site) >> 11) * _UNIT < p) if self._script is None else self._scripted(site, 2)
-        self._log[site].append(value)
+        if self._script is None:
+            log, bits = self._bits(site)
+            value = int((bits >> 11) * _UNIT < p)
+        else:
+            log, value = self._scripted(site, 2)
+        log.append(value)
         return value == 1
 
     def sparse(self, site: str, n: int, density: float) -> int:
@@ -70,11 +78,12 @@ class Tape:
         if density <= 0 or n < 2:
             return 0
         if self._script is None:
-            unit = (self._bits(site) >> 11) * _UNIT
+            log, bits = self._bits(site)
+            unit = (bits >> 11) * _UNIT
             value = 1 + min(int(unit / density * (n - 1)), n - 2) if unit < density else 0
         else:
-            value = self._scripted(site, n)
-        self._log[site].append(value)
+            log, value = self._scripted(site, n)
+        log.append(value)
         return value
 
     def pick(self, site: str, options: Sequence[T]) -> T:
@@ -88,13 +97,13 @@ class Tape:
     @property
     def asked(self) -> dict[str, int]:
         """How often each site was asked so far."""
-        return {site: len(log) for site, log in self._log.items()}
+        return {site: len(log) for site, (log, _) in self._streams.items()}
 
     @property
     def decisions(self) -> dict[str, list[int]]:
         """What was answered, by site. Zeros at the end are left out, as replaying gives them anyway."""
         trimmed: dict[str, list[int]] = {}
-        for site, log in self._log.items():
+        for site, (log, _) in self._streams.items():
             end = len(log)
             while end and not log[end - 1]:
                 end -= 1
@@ -119,25 +128,27 @@ class Tape:
         tape.violation = file.violation
         return tape
 
-    def _scripted(self, site: str, n: int) -> int:
-        log = self._log.get(site)
-        if log is None:
-            log = self._log[site] = []
+    def _scripted(self, site: str, n: int) -> tuple[list[int], int]:
+        """What was answered here before, and the script's next answer."""
+        log, _ = self._streams.get(site) or self._begin(site)
         script = self._script.get(site, ()) if self._script is not None else ()
         position = len(log)
-        return min(script[position], n - 1) if position < len(script) else 0
+        return log, min(script[position], n - 1) if position < len(script) else 0
 
-    def _bits(self, site: str) -> int:
-        """64 random bits: SplitMix64 at this site's next position."""
-        log = self._log.get(site)
-        if log is None:
-            log = self._log[site] = []
-            self._keys[site] = _mix((_mix(self.seed & _MASK) ^ crc32(site.encode())) & _MASK)
+    def _begin(self, site: str) -> tuple[list[int], int]:
+        key = _mix((_mix(self.seed & _MASK) ^ crc32(site.encode())) & _MASK)
+        stream: tuple[list[int], int] = ([], key)
+        self._streams[site] = stream
+        return stream
+
+    def _bits(self, site: str) -> tuple[list[int], int]:
+        """What was answered here before, and 64 random bits: SplitMix64 at this site's next position."""
+        log, key = self._streams.get(site) or self._begin(site)
         # _mix is written out here: this is asked at almost every step of a world.
-        z = (self._keys[site] + (len(log) + 1) * _GAMMA) & _MASK
+        z = (key + (len(log) + 1) * _GAMMA) & _MASK
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-        return z ^ (z >> 31)
+        return log, z ^ (z >> 31)
 
 
 class _File(BaseModel):

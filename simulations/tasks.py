@@ -42,13 +42,11 @@ class SimTask(asyncio.Task[T]):
 
 
 class SimFuture(asyncio.Future[T]):
-    """A future with a number of its own."""
+    """A future with a number of its own. The loop sets it: an initializer in Python would double a future's price."""
 
     __slots__ = ("number",)
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, number: int) -> None:
-        self.number = number
-        super().__init__(loop=loop)
+    number: int
 
     def __hash__(self) -> int:
         return self.number
@@ -111,7 +109,11 @@ class SimTimer(SimHandle):
         when_s: float,
         tell: Callable[[], None],
     ) -> None:
-        super().__init__(callback, args, context)
+        # Nor here: every packet, timeout and sleep has one.
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.is_cancelled = False
         self._when_s = when_s
         self._tell = tell
 

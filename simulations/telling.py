@@ -1,14 +1,25 @@
 """What the world tells its trace, in plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..domain.errors import ReattachError
 from ..domain.ports import News, SessionMoved
+from ..infrastructure.eventstore.writer import Work, Written
 from .process import PROCESS
+from .store.faulty import work_name
 from .violation import Violation
 
 
-def told(news: News) -> dict[str, Any]:
+def told_commit(writer: str, group: Sequence[Work], written: Written) -> dict[str, Any]:
+    return {
+        "proc": writer,
+        "works": [work_name(work) for work in group],
+        "news": [_told(news) for news in written.news],
+    }
+
+
+def _told(news: News) -> dict[str, Any]:
     if isinstance(news, SessionMoved):
         return {"session": news.session_id, "begun": news.begun}
     record = news.record
@@ -30,4 +41,6 @@ def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def unhandled(context: Mapping[str, Any]) -> Violation:
     error = context.get("exception")
+    if isinstance(error, ReattachError):
+        return Violation("trouble-unheard", f"Nobody was told of {type(error).__name__}: {error}")
     return Violation("unhandled-error", f"{context.get('message')}: {type(error).__name__}: {error}")

@@ -30,16 +30,17 @@ from .planted import planted_bug, store_of
 from .process import EPOCH, Process, SimClock, SimIds
 from .report import Report
 from .store import open_over
-from .store.faulty import FaultyStore, Shore, Way, work_name
+from .store.faulty import FaultyStore, Shore, Way
 from .store.opening import core_of
 from .tape import Tape
 from .teardown import quiet_gc
-from .telling import plain, running, told, unhandled
+from .telling import plain, running, told_commit, unhandled
 from .trace import Trace
 from .violation import Violation
 from .workload.agents import SPOKEN, world_agents
 from .workload.author import Author
 from .workload.board import Board
+from .workload.looking import Looking
 from .workload.onlookers import Rival, Watcher
 from .workload.probe import LONG_S, Probe
 from .workload.remote import RemoteWorker
@@ -70,10 +71,15 @@ def run_world(
     """Run the world that this tape describes, from its start to its end or to the first broken promise."""
     tape.planted = planted
     with planted_bug(planted), small_limits(tape), quiet_gc():
-        world = World(tape, agents, store or store_of(planted), tracing=tracing)
-        with guarded(world.loop, tape.seed), patched_anyio(), bugs_end(world.loop):
-            world.run()
-        return world.report()
+        return _lived(tape, agents, store or store_of(planted), tracing=tracing)
+
+
+def _lived(tape: Tape, agents: str | None, store: str | None, *, tracing: bool) -> Report:
+    """A function of its own, so that nothing holds the world any more when its garbage is collected."""
+    world = World(tape, agents, store, tracing=tracing)
+    with guarded(world.loop, tape.seed), patched_anyio(), bugs_end(world.loop):
+        world.run()
+    return world.report()
 
 
 class World:
@@ -146,8 +152,7 @@ class World:
         self.network.down(process)
 
     async def _open_store(self, process: Process) -> Store:
-        pairs = zip(self._machines, self._plans, strict=True)
-        machine, plan = next(pair for pair in pairs if pair[0].process is process)
+        machine, plan = next(p for p in zip(self._machines, self._plans, strict=True) if p[0].process is process)
         self.trace.emit("up", proc=process.label)
         way = Way(self._shore, process, plan.crash)
         store = open_over(self._core, way.committer, way.wakeups)
@@ -164,8 +169,7 @@ class World:
 
     def _committed(self, group: Sequence[Work], written: Written) -> None:
         if written.news:
-            works = [work_name(work) for work in group]
-            self.trace.emit("commit", proc=self._writer(), works=works, news=[told(news) for news in written.news])
+            self.trace.emit("commit", **(told_commit(self._writer(), group, written) if self.trace.on else {}))
         try:
             self.oracle.committed(group, written)
         except Exception as error:  # noqa: BLE001  - told apart where the world ends
@@ -176,8 +180,7 @@ class World:
                     machine.way.hint()
 
     def _writer(self) -> str:
-        writing = (m.process.label for m in self._machines if m.way is not None and m.way.committer.writing)
-        return next(writing, "world")
+        return next((m.process.label for m in self._machines if m.way and m.way.committer.writing), "world")
 
     # The phases.
 
@@ -218,13 +221,11 @@ class World:
         def inputs(name: str) -> tuple[str, Any]:
             return draw_input(self.tape, name, self._users)
 
-        lives: dict[str, Coroutine[Any, Any, None]] = {}
-        for n in range(config.authors):
-            lives[f"a{n}"] = Author(self, board, f"a{n}", inputs).live()
-        for n in range(config.rivals):
-            lives[f"r{n}"] = Rival(self, board, f"r{n}").live()
-        for n in range(config.watchers):
-            lives[f"v{n}"] = Watcher(self, board, f"v{n}").live()
+        lives: dict[str, Coroutine[Any, Any, None]] = {
+            **{f"a{n}": Author(self, board, f"a{n}", inputs).live() for n in range(config.authors)},
+            **{f"r{n}": Rival(self, board, f"r{n}").live() for n in range(config.rivals)},
+            **{f"v{n}": Watcher(self, board, f"v{n}").live() for n in range(config.watchers)},
+        }
         board.authors_left = config.authors
         self._clients += lives
         return [self.spawn(name, life) for name, life in lives.items()]
@@ -278,10 +279,9 @@ class World:
         for task in remotes:
             task.cancel()
         await asyncio.sleep(REST_S)
+        await Looking(self, self.board, "look", self._core.digest).live()
         for machine in self._machines:
             machine.node.check_at_rest(machine.process.label, self.loop.waiting())
-
-    # What came of it.
 
     def report(self) -> Report:
         """What came of it."""

@@ -83,6 +83,9 @@ class Streams:
     async def _begin(self, walk: Walk, place: Place, wish: Wish) -> None:
         """The answer has begun: from here on, trouble is a reconnect."""
         self._broadcaster.enter(walk.reader)
+        if self._broadcaster.draining:  # since the request came: whoever was there then has been told
+            self._broadcaster.reconnect(walk.reader, "draining")
+            return
         try:
             await walk.begin(place, wish)
         except ReattachError as error:

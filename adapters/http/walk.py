@@ -135,10 +135,12 @@ class Walk:
     async def _snapshot(self, feed: Feed) -> None:
         run = feed.view.run
         snapshot = await self._store.snapshot(run.run_id)
-        if snapshot is not None:
-            state = snapshot.state(run.request_config)
-            if self._session_id is not None:
-                state = {**state, **await self._earlier(run, state["messages"])}
+        if snapshot is None:
+            return
+        state = snapshot.state(run.request_config)
+        if self._session_id is not None:
+            state = {**state, **await self._earlier(run, state["messages"])}
+        if not self.reader.closed:  # as with a page: it may have been told goodbye meanwhile
             await self.reader.write(sse.event("stream.snapshot", {"state": state, "seq": snapshot.seq}))
             self.reader.seq = snapshot.seq
 

@@ -4,7 +4,7 @@ They run on the event loop's thread. Each costs tens of microseconds and never w
 """
 
 import sqlite3
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -130,6 +130,11 @@ class Reads:
             at = {"stream_id": stream_id(run_id), "version": row.version}
             (following,) = self._one(sql.SELECT_NEXT_VERSION, at)
             return Damaged(row.version, following - 1 if following else max(row.version, row.last), row.epoch)
+
+    def has_pending(self, agents: Sequence[str]) -> bool:
+        """Whether a run of these agents waits for a worker."""
+        with _driver_errors():
+            return any(self._one(sql.SELECT_PENDING, {"agent": agent, "limit": 1}) is not None for agent in agents)
 
     def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""

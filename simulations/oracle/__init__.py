@@ -59,6 +59,8 @@ class Oracle:
         for news in records(written.news):
             heads.setdefault(news.run_id, self.log.head(news.run_id))
             run = self.safety.record(news)
+            if news.record.first_seq == 1:
+                self._configured(run)
             if run.now.seq == run.log.head:
                 facts[news.run_id] = run
             elif run.log.head >= run.look_at:
@@ -68,10 +70,17 @@ class Oracle:
         appends = [work for work in group if isinstance(work, Append) and work.batch.checkpoint is not None]
         if len(appends) < len(group) and any(not isinstance(work, Append) for work in group):
             self._leases.after(facts.values())
-        self._rows(facts, appends)
+        if facts or appends:
+            self._rows(facts, appends)
         for run in looks:
             projections.check_head(self.core, run)
             projections.check_snapshot(self.core, run)
+
+    def _configured(self, run: RunState) -> None:
+        """A run has begun: what its readers are shown is settled."""
+        view = self.core.run_view(run.run_id)
+        if view is not None:
+            run.log.config = view.run.request_config
 
     def _rows(self, facts: Mapping[RunId, RunState], appends: Sequence[Append]) -> None:
         saved = {work.run_id: self.safety.runs[work.run_id] for work in appends if work.run_id in self.safety.runs}

@@ -67,12 +67,16 @@ class Approvals:
             detail = f"{self._run_id} {'goes on' if resumes else 'still waits'}, undecided are {self.pending}."
             raise Violation("resume-wrong", detail, run_id=self._run_id, pending=list(self.pending))
 
-    def close(self, frames: Sequence[Fields], reason: str) -> None:
-        """The run ends. Raises what `_take` does, or approval-left-open unless all are denied for this reason."""
+    def close(self, frames: Sequence[Fields], reason: str, now: datetime) -> None:
+        """The run ends. Raises what `_take` does, or approval-left-open unless all are denied for this reason.
+
+        What was past its deadline had been denied for that, recorded or not.
+        """
         for frame in frames:
-            self._take(frame)
-            if (frame["outcome"], frame["reason"], frame["by"]) != ("deny", reason, SYSTEM):
-                raise self._broken("approval-left-open", frame, f"is not closed as denied ({reason})")
+            asked = self._take(frame)
+            due = "expired" if now >= asked.expires_at else reason
+            if (frame["outcome"], frame["reason"], frame["by"]) != ("deny", due, SYSTEM):
+                raise self._broken("approval-left-open", frame, f"is not closed as denied ({due})")
         if self.pending:
             detail = f"{self._run_id} has ended, and {self.pending} were never decided."
             raise Violation("approval-left-open", detail, run_id=self._run_id, pending=list(self.pending))

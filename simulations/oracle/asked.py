@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 DEPTH_MAX: Final = 4
 """Functions within functions that are looked into."""
 
+_CALLED: Final = (FunctionType, partial)
+
 
 def circumstances(work: Callable[..., Any], depth: int = DEPTH_MAX) -> Mapping[str, Any]:
     """The free variables of a work and of the works it wraps, by name; the outermost wins."""
@@ -26,7 +28,7 @@ def circumstances(work: Callable[..., Any], depth: int = DEPTH_MAX) -> Mapping[s
             value = cell.cell_contents
         except ValueError:  # not bound yet
             continue
-        if isinstance(value, FunctionType | partial):
+        if isinstance(value, _CALLED):
             inner |= circumstances(cast("Callable[..., Any]", value), depth - 1)
         else:
             own[name] = value

@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn
 from pydantic_core import from_json
 
 from ...domain.identifiers import RunId, SessionId
-from ...domain.snapshot import Snapshot
 from ..violation import Violation
 from .log import TERMINAL, Log
+from .views import all_hidden, folded, folded_on, shown
 
 GENERATION: Final = 1
 """The store's generation: no world restores one."""
@@ -121,8 +121,16 @@ class Delivery:
         frame = self._log.frame(run_id, seq)
         if frame is None:
             self._violate("not-durable", f"{cursor} was sent, but the log of {run_id} ends at {self._log.head(run_id)}")
-        if frame != (epoch, data) or generation != GENERATION or not data.startswith(b'{"type":"%b"' % kind.encode()):
-            self._violate("frame-altered", f"{cursor} came as {kind} {data[:80]!r}, the log has {frame[1][:80]!r}")
+        run = self._log.run(run_id)
+        line = shown(frame[1], run.config) if run is not None else None
+        if line is None:
+            self._violate("hidden-frame-sent", f"{cursor} is a {kind}, which the run's request_config hides")
+        if (
+            (frame[0], line) != (epoch, data)
+            or generation != GENERATION
+            or not data.startswith(b'{"type":"%b"' % kind.encode())
+        ):
+            self._violate("frame-altered", f"{cursor} came as {kind} {data[:80]!r}, the log has {line[:80]!r}")
         if self._reset is not None and self._place is None and self._heads:
             self._violate("snapshot-missing", f"after the reset ({self._reset}) came {cursor} instead of a snapshot")
         self._follows(run_id, seq)
@@ -140,6 +148,9 @@ class Delivery:
         if place == (run_id, seq - 1):
             return
         last_run, last = place
+        run = self._log.run(run_id)
+        if run_id == last_run and seq > last and run is not None and all_hidden(run, last + 1, seq - 1):
+            return
         if run_id == last_run:
             name = "delivery-gap" if seq > last + 1 else "delivery-repeat"
             self._violate(name, f"after frame {last} of {last_run} came frame {seq}")
@@ -215,13 +226,7 @@ class Delivery:
         if run is None or not 0 <= seq < run.head:
             self._violate("not-durable", f"a snapshot at {seq} of {run_id}, whose log ends at {self._log.head(run_id)}")
         # The law: folded on with what follows, it is the fold of all frames. (What stands in it may be ahead already.)
-        whole, resumed = Snapshot.empty(), Snapshot.load(state, seq)
-        for place, line in enumerate(run.lines, 1):
-            frame = from_json(line)
-            whole.apply(frame)
-            if place > seq:
-                resumed.apply(frame)
-        if whole.state() != resumed.state():
+        if folded(run) != folded_on(state, seq, run):
             self._violate(
                 "snapshot-wrong", f"the snapshot of {run_id} at {seq}, folded on, is not the fold of all frames"
             )
@@ -244,8 +249,11 @@ class Delivery:
     def _check_replay(self) -> None:
         """?follow=false: everything that was there when it was asked for."""
         for run_id in self._runs():
-            if self._place is not None and self._place[0] == run_id and self._place[1] < self._heads.get(run_id, 0):
-                self._violate("delivery-gap", f"the replay of {run_id} ended at {self._place[1]}")
+            run, place = self._log.run(run_id), self._place
+            if run is None or place is None or place[0] != run_id:
+                continue
+            if not all_hidden(run, place[1] + 1, self._heads.get(run_id, 0)):
+                self._violate("delivery-gap", f"the replay of {run_id} ended at {place[1]}")
         self._mark("replayed")
 
     def _violate(self, name: str, detail: str) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import Final
 
 from ...domain.identifiers import RunId, SessionId
 from ...domain.ports import Committed
+from ...domain.request_config import RequestConfig
 from ..violation import Violation
 
 TERMINAL: Final = frozenset({"run.completed", "run.failed", "run.cancelled"})
@@ -20,10 +21,11 @@ _HEAD: Final = b'{"type":"'
 class RunLog:
     """One run's frames as they were committed: `lines`, and for each the epoch of its record and its time.
 
-    `records` are where records begin; `terminal` is the seq of the terminal frame.
+    `records` are where records begin; `terminal` is the seq of the terminal frame. `config` is what its readers are
+    shown, as it was when the run was created.
     """
 
-    __slots__ = ("epochs", "lines", "records", "run_id", "session_id", "terminal", "times")
+    __slots__ = ("config", "epochs", "lines", "records", "run_id", "session_id", "terminal", "times")
 
     def __init__(self, run_id: RunId, session_id: SessionId) -> None:
         self.run_id = run_id
@@ -33,6 +35,7 @@ class RunLog:
         self.times: list[datetime] = []
         self.records: set[int] = set()
         self.terminal: int | None = None
+        self.config = RequestConfig()
 
     @property
     def head(self) -> int:

@@ -1,13 +1,12 @@
 """Projections agree with the log in the very commit that changed it: whoever sees a frame reads its own writes.
 
-The rows at every fact; the messages, the snapshot and the stored log itself wherever a segment ends, against a fold
-of the whole log from scratch.
+The rows at every fact; the messages, the snapshot and the stored log itself wherever a segment ends, against the
+oracle's own fold of its own copy of the log.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...domain.messages import Messages
 from ...domain.ports import Record, Span
 from ...domain.snapshot import Snapshot
 from ...domain.wire import decode_fields
@@ -54,33 +53,26 @@ def check_head(core: Readable, run: RunState) -> None:
 
 def check_folds(core: Readable, run: RunState) -> None:
     """History and snapshot, against folds of the whole log. Raises messages-differ or snapshot-differs."""
-    frames = decode_fields(run.log.lines)
-    folded = Messages(f"{run.session.session_id}:{run.run_id}")
-    for frame in frames:
-        folded.apply(frame)
-    expected = folded.as_json()
+    expected = run.fold.through(run.log.head, run.log.lines).messages.as_json()
     place = (run.turn, run.attempt)
     stored = core.projected(run.session.session_id, Span(before=(*place, _AFTER_ALL)), len(expected) + 1)
     found = [fields for at, fields in stored if at[:2] == place]
     if found != expected:
-        detail = f"The history of {run.run_id} is not the fold of its {len(frames)} frames: {_first(found, expected)}."
+        detail = f"The history of {run.run_id} is not the fold of its {run.log.head} frames: {_first(found, expected)}."
         raise Violation("messages-differ", detail, run_id=run.run_id, seq=run.log.head)
-    check_snapshot(core, run, frames)
+    check_snapshot(core, run)
 
 
-def check_snapshot(core: Readable, run: RunState, frames: Sequence[dict[str, Any]] | None = None) -> None:
+def check_snapshot(core: Readable, run: RunState) -> None:
     """The snapshot, folded on with the frames it lacks, equals the fold of all. Raises snapshot-differs."""
-    frames = decode_fields(run.log.lines) if frames is None else frames
-    snapshot, expected = core.snapshot(run.run_id), Snapshot.empty()
-    for frame in frames:
-        expected.apply(frame)
+    snapshot, expected = core.snapshot(run.run_id), run.fold.through(run.log.head, run.log.lines)
     if snapshot is None or snapshot.seq != run.log.head - 1:
         seq = snapshot.seq if snapshot is not None else None
         detail = f"The snapshot of {run.run_id} stops at {seq}; its log ends at {run.log.head}."
         raise Violation("snapshot-seq", detail, run_id=run.run_id, seq=seq)
     seq = snapshot.seq
     client = Snapshot.load(snapshot.state(), seq)  # as a client goes on; the store's own may be shared
-    for frame in frames[seq:]:
+    for frame in decode_fields(run.log.lines[seq:]):
         client.apply(frame)
     if client.state() != expected.state():
         detail = f"The snapshot of {run.run_id} at {seq} is not the fold of its frames."

@@ -266,7 +266,7 @@ class Safety:
         if target == "failed" and last["error"]["type"] == "worker_lost":
             self._require_expired(run, "it fails with worker_lost")
             self._mark("worker-lost")
-        run.approvals.close(frames[:-1], target)
+        run.approvals.close(frames[:-1], target, self._now())
         run.session.active = None
         was = {PENDING: "pending", RUNNING: "running", WAITING: "waiting"}[run.now.status]
         self._mark(f"cancel-{was}" if target == "cancelled" else target)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from ...domain.identifiers import JobId, RunId, SessionId
+from ..fold import Fold
 from .approvals import Approvals
 from .grammar import Grammar
 from .log import RunLog
@@ -38,7 +39,8 @@ class SessionState:
 @dataclass(slots=True)
 class RunState:
     """A run as its frames tell it. `moments` are its transitions; `saved` is the last checkpoint that came with an
-    append: its seq and its state. `look_at` is the seq from which on its snapshot is looked at again.
+    append: its seq and its state. `look_at` is the seq from which on its snapshot is looked at again, `fold` is what
+    the whole log was folded to then.
 
     `lease` is what the store had granted when the last commit that could change it was done.
     """
@@ -56,6 +58,7 @@ class RunState:
     lease: datetime | None = None
     saved: tuple[int, bytes] | None = None
     look_at: int = 0
+    fold: Fold = field(default_factory=Fold)
 
     @property
     def run_id(self) -> RunId:

@@ -66,7 +66,7 @@ class Works:
         if len(written.results) != len(group):
             detail = f"{len(group)} works were written and {len(written.results)} have a result."
             raise Violation("result-missing", detail)
-        landed, facts = _sorted(records(written.news))
+        landed, facts = _sorted(records(written.news)) if written.news else ({}, [])
         if len(group) > 1:
             self._mark("group-of-many")
         lost = 0
@@ -76,7 +76,8 @@ class Works:
                 self._append(work, result, landed, alone=len(group) == 1)
             else:
                 self._command(work, result, heads)
-        self._unasked(group, written, landed)
+        if landed:
+            self._unasked(group, written, landed)
         if facts and not any(r.error is None and not isinstance(w, Append) for w, r in _pairs(group, written)):
             detail = f"A {facts[0]} record landed in a group without a transaction that succeeded."
             raise Violation("loser-landed", detail, type=facts[0])

@@ -154,7 +154,7 @@ APPENDS: Final = (
     Planted(
         "message-ids-begin-again",
         "After a change of hands the messages are counted from 1 again.",
-        ("message-id",),
+        ("message-id", "store-divergence"),
         (Edit("domain.scribe:Scribe.__init__", "self._messages = outline.messages", "self._messages = 0"),),
     ),
     Planted(

@@ -30,7 +30,13 @@ APPROVALS: Final = (
         "cancel-leaves-approvals-open",
         "A run that is cancelled does not close the approvals it waits for.",
         ("approval-left-open",),
-        (Edit("domain.run:Run.cancel", 'self._denials("cancelled")', "()"),),
+        (Edit("domain.run:Run.cancel", 'self._denials("cancelled", at)', "()"),),
+    ),
+    Planted(
+        "cancel-renames-an-expiry",
+        "A cancel closes as cancelled what had expired, also after somebody was told that it had.",
+        ("approval-left-open", _NOT_IN_ORDER),
+        (Edit("domain.run:Run._denials", '"expired" if approval.expired(at) else reason', "reason"),),
     ),
     Planted(
         "one-decision-for-all",

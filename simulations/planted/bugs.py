@@ -4,11 +4,17 @@ from typing import Final
 
 from .appends import APPENDS
 from .approvals import APPROVALS
+from .clients import CLIENTS
 from .edit import Planted
+from .found import FOUND
 from .leases import OWNERSHIP
 from .runs import RUNS
 from .stores import STORES
 from .streams import STREAMS
+from .views import VIEWS
 from .wakeups import WAKEUPS
 
-BUGS: Final[tuple[Planted, ...]] = (*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES, *STREAMS, *WAKEUPS)
+BUGS: Final[tuple[Planted, ...]] = (
+    *(*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES),
+    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND),
+)

@@ -146,7 +146,8 @@ LEASES: Final = (
     ),
     Planted(
         "claim-checked-then-acted",
-        "A claim looks for work in one transaction and takes it in another, whatever became of it meanwhile.",
+        "A claim looks for work in one transaction and takes it in another, whatever became of it meanwhile; what it "
+        "found stands in for the run's state, and so the job's table is not asked either.",
         ("illegal-transition",),
         (
             Edit(

@@ -167,7 +167,14 @@ FRAMES: Final = (
         "window-loses-its-first-record",
         "The window of a feed says that it begins one record earlier than it does.",
         ("delivery-gap",),
-        (Edit("adapters.http.feed:Feed.accept", "self.start = oldest.last_seq + 1", "self.start = oldest.first_seq"),),
+        (
+            Edit("adapters.http.feed:Feed.accept", "self.start = oldest.last_seq + 1", "self.start = oldest.first_seq"),
+            Edit(
+                "adapters.http.feed:Feed.accept",
+                "while self.head - self.start >= WINDOW_FRAMES_MAX or",
+                "while (self.chunks and self.head - self.start >= WINDOW_FRAMES_MAX) or",
+            ),
+        ),
     ),
     Planted(
         "reader-skips-a-gap",

@@ -118,6 +118,10 @@ class DualCore:
         operation = f"read({run_id}, {after_seq}, {limit_frames})"
         return self._both(operation, lambda core: core.read(run_id, after_seq, limit_frames))
 
+    def has_pending(self, agents: Sequence[str]) -> bool:
+        """Whether a run of these agents waits for a worker."""
+        return self._both(f"has_pending({agents})", lambda core: core.has_pending(agents))
+
     def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
         return self._both(f"epoch_at({run_id}, {seq})", lambda core: core.epoch_at(run_id, seq))

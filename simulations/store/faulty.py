@@ -33,9 +33,10 @@ from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from ...infrastructure.eventstore.writer import Work
 from ..loop import SimLoop
-from ..process import Process
+from ..process import ASKED, Process
 from ..tape import Tape
 from ..trace import Trace
+from ..violation import Violation
 from .core import Core
 from .inline import Fate, InlineCommitter
 from .wakeups import LATE_STEPS, Wakeups
@@ -153,12 +154,22 @@ class Way:
         self._trace.emit(fate, proc=self._label, works=[work_name(work) for work in group])
         return fate
 
+    def judge_write(self) -> None:
+        """A write begins. Ends the world with get-wrote if it is a GET that writes."""
+        asked = ASKED.get()
+        if asked is not None and asked.startswith("GET "):
+            self._loop.abort(Violation("get-wrote", f"{self._label} began to write while it answered {asked}."))
+
     async def read(self, answer: Callable[[], T]) -> T:
         """Ask now; the answer may take its time. Raises StoreUnavailable."""
         if self._loop.time() < self.cut_until or self._tape.chance(f"store.unread:{self._name}", self.trouble.unread_p):
             self._trace.emit("unread", proc=self._label)
             raise StoreUnavailable("The database can't be reached.")
-        value = answer()
+        try:
+            value = answer()
+        except Violation as found:  # two stores that differ: nobody who reads may take it for trouble of another kind
+            self._loop.abort(found)
+            raise
         if self.trouble.late_reads:
             late_s = self._late("read")
             if late_s > 0:
@@ -193,10 +204,12 @@ class FaultyStore:
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one write transaction."""
+        self._way.judge_write()
         return await self._store.transact(work)
 
     async def append(self, append: Append) -> None:
         """Append output."""
+        self._way.judge_write()
         await self._store.append(append)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -231,6 +244,10 @@ class FaultyStore:
     async def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:
         """Records of a log."""
         return await self._way.read(lambda: now(self._store.read(run_id, after_seq, limit_frames)))
+
+    async def has_pending(self, agents: Sequence[str]) -> bool:
+        """Whether a run waits for a worker."""
+        return await self._way.read(lambda: now(self._store.has_pending(agents)))
 
     async def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch at a place of a log."""

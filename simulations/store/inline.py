@@ -28,6 +28,7 @@ from ...infrastructure.eventstore.recorder import Recorder
 from ...infrastructure.eventstore.writer import Result, Work, Writer, Written, unavailable
 from ...infrastructure.migrations import migrate
 from ...infrastructure.sqlite import STATEMENTS_CACHED
+from ..violation import Violation
 from . import core as c
 
 Fate = Literal["commit", "lost", "unknown"]
@@ -249,6 +250,9 @@ class InlineCommitter(Committer):
         before = self._core.commits
         try:
             written = self._core.write(group)
+        except Violation as found:  # authors may do with it as with any trouble: it must not be theirs to hide
+            getattr(self._loop, "abort", _nobody)(found)
+            raise
         finally:
             self.writing = False
         if fate == "unknown":  # also not counted as its own: it will look again, as after a broken connection
@@ -260,3 +264,7 @@ class InlineCommitter(Committer):
         foreign = self._core.commits - self._own
         changed, self._seen = foreign != self._seen, foreign
         return Result(changed)
+
+
+def _nobody(_: Violation) -> None:
+    """A loop that is no simulation's ends by what is raised."""

@@ -1,7 +1,7 @@
 """The specification of the store, in dicts and lists: what the databases behind the same port must be equal to.
 
-Nothing is clever here. Values are replaced, never changed; messages and snapshots are folded from the whole log; what
-a failing work did is undone step by step.
+Nothing is clever here. Values are replaced, never changed; messages and snapshots are folds of the whole log, which go
+on where they stopped; what a failing work did is undone step by step.
 """
 
 from bisect import bisect_left
@@ -34,10 +34,11 @@ from ...domain.session import Session
 from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
-from ...domain.wire import decode_fields, type_of
+from ...domain.wire import type_of
 from ...infrastructure.codec import OUTPUT_TOPIC
 from ...infrastructure.eventstore.projections import FOLD_FRAMES
 from ...infrastructure.eventstore.writer import Result, Work, Written
+from ..fold import Fold
 from .core import ALL, OnCommit, Row, digest_of, message_row, microseconds
 from .session_model import session_rows, tail_of, within
 from .transaction import LogEntry, ModelTransaction, Tables
@@ -56,6 +57,7 @@ class ModelCore:
         self._clock = clock
         self._tables = Tables()
         self._commits = 0
+        self._folds: dict[tuple[RunId, str], Fold] = {}
         self.on_commit: OnCommit | None = None
 
     def close(self) -> None:
@@ -177,6 +179,10 @@ class ModelCore:
         enough = bisect_left(log, after_seq + limit_frames, lo=first, key=_last_seq)
         return [entry.record for entry in log[first : enough + 1]]
 
+    def has_pending(self, agents: Sequence[str]) -> bool:
+        """Whether a run of these agents waits for a worker."""
+        return bool(ModelTransaction(self._tables, self._clock.now()).pending_runs(agents, 1))
+
     def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
         holder = self.read(run_id, seq - 1, 1) if seq > 0 else []
@@ -197,7 +203,7 @@ class ModelCore:
         shown: list[StoredMessage] = [
             ((run.turn, run.attempt, message.ordinal), message.as_json())
             for run in self._runs_of(session_id)
-            for message in self._folded(run.run_id, self._tables.shown[run.run_id]).messages.items
+            for message in self._folded("messages", run.run_id, self._tables.shown[run.run_id]).messages.items
         ]
         return within(shown, span, limit)
 
@@ -234,17 +240,18 @@ class ModelCore:
         if run_id not in self._tables.runs:
             return None
         seq = self._tables.logs[run_id][-1].record.last_seq - 1
-        snapshot = self._folded(run_id, seq)
-        history = self._folded(run_id, max(seq, self._tables.shown[run_id])).messages
+        snapshot = self._folded("snapshot", run_id, seq)
+        history = self._folded("history", run_id, max(seq, self._tables.shown[run_id])).messages
         items = [message for message in history.as_json() if message["first_seq"] <= seq]
-        return Snapshot(snapshot.run, Messages.from_json(history.prefix, items, seq), snapshot.pending_approvals)
+        return Snapshot(dict(snapshot.run), Messages.from_json(history.prefix, items, seq), snapshot.pending_approvals)
 
-    def _folded(self, run_id: RunId, through_seq: int) -> Snapshot:
+    def _folded(self, what: str, run_id: RunId, through_seq: int) -> Snapshot:
+        """Each place that is asked for only ever moves on, so each has a fold of its own."""
         lines = [line for entry in self._tables.logs[run_id] for line in entry.record.data]
-        snapshot = Snapshot.empty()
-        for frame in decode_fields(lines[:through_seq]):
-            snapshot.apply(frame)
-        return snapshot
+        fold = self._folds.get((run_id, what))
+        if fold is None:
+            fold = self._folds[run_id, what] = Fold()
+        return fold.through(through_seq, lines)
 
     def _runs_of(self, session_id: SessionId) -> list[Run]:
         runs = [run for run in self._tables.runs.values() if run.session_id == session_id]

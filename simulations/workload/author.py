@@ -1,7 +1,7 @@
 """Authors: they start runs, follow them to the end, and hold the service to what it has said."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -11,11 +11,13 @@ from ...domain.identifiers import RunId, SessionId
 from ..exchange import ConnectionLost, Exchange
 from ..oracle.delivery import Seen
 from ..oracle.state import FINAL
+from ..oracle.views import folded
 from ..violation import Violation
 from .board import Board, Known
 from .client import RETRY_S, Client, Place, asking
 from .deciding import THINK_S, Deciding
-from .follower import Follower
+from .readers import reader
+from .scripts import draw_config
 
 TURNS_MAX: Final = 3
 """Turns of one author."""
@@ -76,16 +78,17 @@ class Author:
         tape, name = self._world.tape, self._name
         agent, given = self._inputs(name)
         key = self._client.new_key()
-        body = {"agent": agent, "input": given}
+        config = draw_config(tape, name)
+        body = {"agent": agent, "input": given} | ({} if config is None else {"request_config": config})
         streamed = tape.chance(f"author.streamed:{name}", 0.3)
         run_id = await (self._start_streamed if streamed else self._start)(session_id, body, key)
         self._board.runs.append(Known(run_id, session_id, key))
         restless = 0.0 if not tape.chance(f"author.restless:{name}", 0.6) else 0.15
-        follower = Follower(self._client, run_id, restless=restless, took=self._people.took)
+        follower = reader(self._client, run_id, restless=restless, took=self._people.took)
         if tape.chance(f"author.cancels:{name}", 0.15):
             self._world.spawn(f"{name}/cancel", self._people.cancel_later(run_id))
         await follower.follow()
-        await self._agree(run_id, session_id)
+        await self._agree(run_id, session_id, config)
 
     async def _start(self, session_id: SessionId, body: Any, key: str) -> RunId:
         path = f"/v1/sessions/{session_id}/runs"
@@ -142,9 +145,13 @@ class Author:
         if any(known.key == key and known.run_id != run_id for known in self._board.runs):
             raise Violation("not-idempotent", f"{self._name}: {key} gave a second run, {run_id}.")
 
-    async def _agree(self, run_id: RunId, session_id: SessionId) -> None:
+    async def _agree(self, run_id: RunId, session_id: SessionId, config: Mapping[str, Any] | None) -> None:
         """Read your writes: the terminal frame was seen, so every answer from now on agrees with it."""
         run = await self._client.ask("GET", f"/v1/runs/{run_id}")
+        asked = {"kinds": None, "tool_output": "full", **(config or {})}
+        if run.body["request_config"] != asked:
+            detail = f"{self._name} started {run_id} with {asked}; now it has {run.body['request_config']}."
+            raise Violation("config-changed", detail, run_id=run_id)
         if run.body["status"] not in FINAL:
             raise Violation("status-late", f"{self._name} saw the end of {run_id}; its status is {run.body['status']}.")
         session = await self._client.ask("GET", f"/v1/sessions/{session_id}")
@@ -153,6 +160,17 @@ class Author:
         messages = await self._client.ask("GET", f"/v1/sessions/{session_id}/messages")
         if any(item["status"] == "open" and f":{run_id}:" in item["message_id"] for item in messages.body["items"]):
             raise Violation("history-late", f"{self._name} saw the end of {run_id}; a message of it is still open.")
+        self._check_history(run_id, messages.body["items"])
+
+    def _check_history(self, run_id: RunId, messages: Sequence[Mapping[str, Any]]) -> None:
+        """A run that has ended stands in its session's history as its own readers were shown it."""
+        run = self._world.log.run(run_id)
+        expected = {message["message_id"]: message for message in folded(run)["messages"]} if run is not None else {}
+        for message in messages:
+            message_id: str = message["message_id"]
+            if f":{run_id}:" in message_id and message != expected.get(message_id):
+                detail = f"{message_id} is shown as {message!r:.300}, not {expected.get(message_id)!r:.300}"
+                raise Violation("history-differs", detail, run_id=run_id)
 
 
 class Onlooker:
@@ -163,7 +181,7 @@ class Onlooker:
         self._session_id = session_id
         self._last: tuple[RunId, int] | None = None
         self._moved = asyncio.Event()
-        self._follower = Follower(client, session_id=session_id, restless=restless, took=self._took)
+        self._follower = reader(client, session_id=session_id, restless=restless, took=self._took)
 
     async def follow(self) -> None:
         """Until `caught_up` has returned."""

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from pydantic_core import from_json
+
 from ...domain.identifiers import RunId, SessionId
-from ..exchange import ConnectionLost, Exchange, Request
+from ..exchange import Answer, ConnectionLost, Exchange, Request
 from ..network import WINDOW_BYTES
 from ..oracle.delivery import Asked, Delivery, Seen
 from ..oracle.log import TERMINAL
 from ..violation import Violation
-from .client import ANSWER_S, Client
+from .client import ANSWER_S, Client, whole
+from .returning import Returning
 
 RECONNECT_S: Final = 0.2
 """Seconds before a reader comes back."""
@@ -18,14 +21,14 @@ RECONNECT_S: Final = 0.2
 SILENCE_S: Final = 6.0
 """Seconds without a byte after which a reader with a watchdog gives a connection up: three keepalives."""
 
+CONFIG_P: Final = 0.15
+"""Part of a restless reader's requests that say which request_config they expect; half of them wrongly."""
+
+OTHER_CONFIG: Final = "0123456789abcdef"
+"""A digest that no request_config has."""
+
 SLOW_S: Final = 1.5
 """Seconds a slow reader takes for one piece."""
-
-HONEST: Final = 6
-"""Of the ways to come back, so many are the honest one."""
-
-OTHERS: Final = ("older", "start", "snapshot", "ahead", "foreign", "epoch", "generation", "seq")
-"""And these are not, or not quite."""
 
 
 class Follower:
@@ -47,7 +50,7 @@ class Follower:
         self._session_id = session_id
         self._restless = restless
         self._took = took
-        self._cursors: list[str] = []
+        self._returning = Returning(client, run_id, session_id, restless=restless > 0)
         self._ended = False
         self._stopped = False
         self._exchange: Exchange | None = None
@@ -67,14 +70,16 @@ class Follower:
 
     async def follow(self) -> None:
         """Come back until there is nothing more. Raises a Violation."""
-        first = True
         while self._goes_on():
-            asked, headers = self._ask(first=first)
-            first = False
+            asked = self._returning.ask()
+            headers = (("Last-Event-ID", asked.cursor),) if asked.cursor else ()
             query = self._query(asked)
+            config = self._config()
+            if config is not None:
+                query = f"{query}&config={config}" if query else f"config={config}"
             try:
                 self._exchange = self._client.open(Request("GET", self._path, query, headers))
-                await self._read(self._exchange, asked)
+                await self._read(self._exchange, asked, config)
             except ConnectionLost:
                 pass
             finally:
@@ -93,66 +98,33 @@ class Follower:
         else:
             exchange.close()
 
-    # How it comes back.
-
-    def _ask(self, *, first: bool) -> tuple[Asked, tuple[tuple[str, str], ...]]:
-        way = "honest"
-        if self._restless > 0 and not self._world.healed:
-            drawn = self._world.tape.draw(f"client.resume:{self._client.name}", HONEST + len(OTHERS))
-            way = "honest" if drawn < HONEST else OTHERS[drawn - HONEST]
-        cursor, seq, snapshot = self._cursor(way), 0, way == "snapshot"
-        if way == "seq" and self._run_id is not None and self._cursors:
-            cursor, seq = None, int(self._cursors[-1].rpartition(".")[2])
-        if not first:
-            self._world.mark(f"resumed-{way}")
-        asked = Asked(self._run_id, self._session_id, cursor, seq, snapshot=snapshot and cursor is None)
-        self._client.act("follow" if first else "resume", run=self._run_id, cursor=cursor, way=way)
-        return asked, (("Last-Event-ID", cursor),) if cursor else ()
-
-    def _cursor(self, way: str) -> str | None:
-        if way in ("start", "snapshot") or (not self._cursors and way != "foreign"):
-            return None
-        if way == "foreign":
-            return self._foreign()
-        last = self._cursors[-1]
-        run_id, generation, epoch, seq = last.split(".")
-        tape, site = self._world.tape, f"client.cursor:{self._client.name}"
-        match way:
-            case "older":
-                return self._cursors[-1 - tape.draw(site, min(len(self._cursors), 16))]
-            case "ahead":
-                return f"{run_id}.{generation}.{epoch}.{int(seq) + 1000 + tape.draw(site, 5)}"
-            case "epoch":
-                return f"{run_id}.{generation}.{int(epoch) + 1 + tape.draw(site, 3)}.{seq}"
-            case "generation":
-                return f"{run_id}.{int(generation) + 1}.{epoch}.{seq}"
-            case _:
-                return last
-
-    def _foreign(self) -> str | None:
-        others = [run_id for run_id in self._world.log.all() if run_id != self._run_id]
-        if not others or self._run_id is None:
-            return self._cursors[-1] if self._cursors else None
-        other = others[self._world.tape.draw(f"client.cursor:{self._client.name}", len(others))]
-        frame = self._world.log.frame(other, 1)
-        return f"{other}.1.{frame[0]}.1" if frame else None
-
     def _query(self, asked: Asked) -> str:
         if asked.snapshot:
             return "snapshot=true"
         return f"after={asked.seq}" if asked.seq else ""
 
+    def _config(self) -> str | None:
+        """Which request_config it takes the run to have, if it says so at all: now and then another."""
+        run = self._world.log.run(self._run_id) if self._run_id is not None else None
+        if run is None or self._restless <= 0 or self._world.healed:
+            return None
+        drawn = self._world.tape.sparse(f"client.config:{self._client.name}", 3, CONFIG_P)
+        return (None, run.config.digest, OTHER_CONFIG)[drawn]
+
     # What it gets.
 
-    async def _read(self, exchange: Exchange, asked: Asked) -> None:
+    async def _read(self, exchange: Exchange, asked: Asked, config: str | None) -> None:
         delivery = Delivery(self._world.log, asked, self._client.name, self._world.mark)
         watchdog = self._world.watchdog
         try:
             async with asyncio.timeout(ANSWER_S if watchdog else None):
                 head = await exchange.head()
-            if head.status == 204:
+            if head.status == 204 and config != OTHER_CONFIG:
                 delivery.nothing_more()
                 self._ended = True
+                return
+            if config == OTHER_CONFIG:
+                await self._refused(exchange, head)
                 return
             if head.status != 200:
                 raise Violation("stream-refused", f"{self._client.name}: {self._path} was answered {head.status}.")
@@ -168,6 +140,20 @@ class Follower:
         except TimeoutError:
             self._world.mark("fell-silent")
 
+    async def _refused(self, exchange: Exchange, head: Answer) -> None:
+        """It wanted another request_config than the run has: it must be told so before it gets any frame."""
+        trouble = head.status == 200  # a stream that can't begin at all is a reconnect, and no more
+        if not trouble and head.status != 409:
+            raise Violation("mismatch-accepted", f"{self._client.name}: {self._path} was answered {head.status}.")
+        async with asyncio.timeout(ANSWER_S if self._world.watchdog else None):
+            body = await exchange.read() if trouble else await whole(exchange)
+        if trouble and body and b"event: stream.reconnect\n" not in body.partition(b"\n\n")[0]:
+            detail = f"{self._client.name}: {self._path} was begun for another request_config: {body[:80]!r}"
+            raise Violation("mismatch-accepted", detail)
+        if not trouble and from_json(body)["code"] != "config_mismatch":
+            raise Violation("answer-wrong", f"{self._client.name}: {self._path} was answered 409: {body[:200]!r}")
+        self._world.mark("config-mismatch" if not trouble else "asked-to-reconnect")
+
     def _take(self, blocks: list[Seen]) -> None:
         frames = [seen for seen in blocks if seen.cursor is not None]
         if frames:
@@ -175,7 +161,7 @@ class Follower:
             trace.emit("saw", proc=self._client.name, run=frames[-1].run_id, first=frames[0].seq, last=frames[-1].seq)
         for seen in blocks:
             if seen.cursor is not None:
-                self._cursors.append(seen.cursor)
+                self._returning.cursors.append(seen.cursor)
                 self._took(seen)
                 if self._run_id is not None and seen.kind in TERMINAL:
                     # Now and then it waits for the connection's end, and comes back once more, as a browser does.

@@ -11,7 +11,7 @@ from ..violation import Violation
 from .board import Board, Known
 from .client import Client, Place, Reply, asking
 from .deciding import VERDICTS, Deciding
-from .follower import Follower
+from .readers import reader
 
 GLANCE_S: Final = 6.0
 """Seconds a watcher looks at a session's stream, which has no end."""
@@ -58,7 +58,7 @@ class Rival:
         path = f"/v1/sessions/{session_id}/runs"
         reply = await self._client.ask("POST", path, body, key=self._client.new_key())
         if reply.status == 202:
-            await Follower(self._client, RunId(reply.body["run_id"])).follow()
+            await reader(self._client, RunId(reply.body["run_id"])).follow()
         elif reply.code != "session_busy":
             detail = f"{self._client.name}: a turn in {session_id} was answered {reply.status}: {reply.body}"
             raise Violation("answer-wrong", detail)
@@ -90,7 +90,7 @@ class Watcher:
             known = self._board.runs[-1 - tape.draw(f"watcher.run:{name}", len(self._board.runs))]
             match tape.draw(f"watcher.how:{name}", 3):
                 case 0:
-                    await Follower(self._client, known.run_id, restless=0.1).follow()
+                    await reader(self._client, known.run_id, restless=0.1).follow()
                 case 1:
                     await self._replay(known.run_id)
                 case _:
@@ -109,6 +109,6 @@ class Watcher:
 
     async def _session(self, session_id: SessionId) -> None:
         """A session's stream, for a while: it goes on over its runs and has no end."""
-        follower = Follower(self._client, session_id=session_id, restless=0.1)
+        follower = reader(self._client, session_id=session_id, restless=0.1)
         self._world.loop.call_later(GLANCE_S, follower.stop)
         await follower.follow()

@@ -23,7 +23,25 @@ WAITS_MS: Final = (50, 500, 2_000, 5_000)
 AGENTS: Final = ("script", "script", "script", "script", "count", "talk", "remote", "remote", "fragile")
 """Which agent an author asks."""
 
+CONFIGS: Final[tuple[dict[str, Any] | None, ...]] = (
+    None,
+    {"tool_output": "omit"},
+    {"kinds": ["text", "tool"]},
+    {"kinds": ["reasoning", "data", "step"], "tool_output": "omit"},
+    {"kinds": []},
+    {"kinds": None, "tool_output": "full"},
+)
+"""What readers of a run are to be shown (`request_config`); mostly nothing is said about it."""
+
+CONFIG_P: Final = 0.35
+"""Part of the runs that are started with a request_config."""
+
 TEXTS: Final = ("Hello.", "A longer answer, in several pieces.", "Zeilen\nund Zeichen: äöü €", "x" * 60)
+
+
+def draw_config(tape: Tape, name: str) -> dict[str, Any] | None:
+    """What an author wants to be shown of the next run, or None for all."""
+    return CONFIGS[tape.sparse(f"author.config:{name}", len(CONFIGS), CONFIG_P)]
 
 
 def draw_script(tape: Tape, site: str) -> dict[str, Any]:

@@ -182,6 +182,17 @@ def test_only_what_is_due_expires() -> None:
     assert ([a.outcome for a in log.run.approvals], log.run.status) == (["deny", "deny"], Status.PENDING)
 
 
+@pytest.mark.parametrize("end", ["cancel", "fail"])
+def test_an_end_does_not_rename_an_expiry(end: str) -> None:
+    """Who decided past the deadline was told that it had expired, though nothing of it was recorded yet."""
+    log = waiting(("pay", 1))
+    log.now = log.run.approvals[0].expires_at
+    with pytest.raises(DecisionConflict):
+        log.decide(approve(1))
+    {"cancel": log.cancel, "fail": log.fail}[end]()
+    assert [(a.outcome, a.reason) for a in log.run.approvals] == [("deny", "expired")]
+
+
 @pytest.mark.parametrize(("end", "reason"), [("cancel", "cancelled"), ("fail", "failed")])
 def test_an_end_closes_the_approvals_as_denied(end: str, reason: str) -> None:
     log = waiting(("pay", 1), ("mail", 2), ("call", 3))

@@ -204,7 +204,9 @@ class RunMachine(RuleBasedStateMachine):
             self.decided |= dict.fromkeys(pending, ("deny", None))
             self.check_decided(pending)
             reason = {"fail": "failed", "cancel": "cancelled"}[how]
-            assert all(a.reason == reason for a in self.log.run.approvals if a.approval_id in pending)
+            for approval in (a for a in self.log.run.approvals if a.approval_id in pending):
+                overdue = self.asked[approval.approval_id][0] <= self.clock_s
+                assert approval.reason == ("expired" if overdue else reason)
 
     # The machine's own books.
 
