@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
+from ...domain.identifiers import RunId
 from ...domain.request_config import RequestConfig
 from ...domain.snapshot import Snapshot
 from .log import RunLog
@@ -44,6 +45,16 @@ def folded(run: RunLog) -> Any:
     for line in run.lines:
         whole.apply(from_json(line))
     return whole.state(run.config)
+
+
+def parted(state: Any, run_id: RunId) -> tuple[list[Any], Any]:
+    """A session's state: the messages of other runs, and what remains, as if the run were alone."""
+    own: list[Any] = []
+    others: list[Any] = []
+    for message in state["messages"]:
+        (own if message["message_id"].split(":")[1] == run_id else others).append(message)
+    alone = {name: value for name, value in state.items() if name != "before"}
+    return others, {**alone, "messages": own}
 
 
 def folded_on(state: Any, seq: int, run: RunLog) -> Any:
