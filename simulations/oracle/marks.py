@@ -10,7 +10,6 @@ MARKS: Final[Mapping[str, str]] = {
     # Groups and what is refused.
     "group-of-many": "one commit carried several works",
     "loser-in-group": "a work was refused while its neighbours in the group landed",
-    "store-unavailable": "a whole group failed",
     "append-fenced": "output of a stale epoch was refused",
     "append-conflict": "output for a place that is taken was refused",
     "append-closed": "output for a run that is not running was refused",

@@ -81,9 +81,7 @@ class Works:
         if facts and not any(r.error is None and not isinstance(w, Append) for w, r in _pairs(group, written)):
             detail = f"A {facts[0]} record landed in a group without a transaction that succeeded."
             raise Violation("loser-landed", detail, type=facts[0])
-        if lost == len(group) and all(isinstance(r.error, StoreUnavailable) for r in written.results):
-            self._mark("store-unavailable")
-        elif 0 < lost < len(group):
+        if 0 < lost < len(group):
             self._mark("loser-in-group")
 
     # Appends.

@@ -10,6 +10,9 @@ from .client import Client, Place
 AGENT: Final = "remote"
 """The agent that remote workers run; without any, the service's own workers do."""
 
+CONTRADICTS_P: Final = 0.05
+"""How often other output is said where its own stands already."""
+
 PIECES: Final = 3
 """Pieces of text of one answer."""
 
@@ -79,11 +82,20 @@ class RemoteWorker:
         for frames in pieces:
             if not await self._post(run_id, epoch, "output", {"first_seq": seq, "frames": frames}):
                 return
+            if "text" in frames[0] and self._world.tape.chance(f"remote.contradicts:{self._name}", CONTRADICTS_P):
+                await self._contradict(run_id, epoch, {"first_seq": seq, "frames": [{**frames[0], "text": "no"}]})
             seq += len(frames)
             paces = FAST_S if self._world.healed else PACES_S
             await asyncio.sleep(self._world.tape.pick(f"remote.pace:{self._name}", paces))
         end = self._world.tape.pick(f"remote.end:{self._name}", ENDS)
         await self._post(run_id, epoch, end, BODIES[end])
+
+    async def _contradict(self, run_id: str, epoch: int, other: dict[str, Any]) -> None:
+        """Say something else where its own output stands: refused, and never an answer that sounds like a yes."""
+        headers = (("Run-Epoch", str(epoch)),)
+        reply = await self._client.ask("POST", f"/v1/runs/{run_id}/output", other, headers=headers)
+        if reply.status == 200:
+            raise Violation("answer-wrong", f"{self._name}: other output was taken where {run_id} has some: {other}.")
 
     async def _post(self, run_id: str, epoch: int, what: str, body: Any) -> bool:
         """Whether the run is still ours."""
