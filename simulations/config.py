@@ -39,6 +39,9 @@ ALL_ON_P: Final = 0.25
 CLASS_P: Final = 0.5
 """Probability of each class in the others."""
 
+SMALL_P: Final = 0.6
+"""Part of the seeds whose worlds are small and short: at most two servers and one of everybody else."""
+
 STRATEGIES: Final[tuple[Strategy, ...]] = ("fifo", "random", "pct")
 STORES: Final = ("model", "model", "model", "model", "model", "model", "dual", "dual")
 """Which core a seed runs on: mostly the model, which is fastest; a quarter in lock-step with SQLite."""
@@ -80,18 +83,20 @@ def draw_config(tape: Tape, store: str | None = None) -> Config:
     every = tape.chance("config.everything", ALL_ON_P)
     faults = tuple(name for name in FAULTS if every or tape.chance(f"config.fault.{name}", CLASS_P))
     chosen = tape.pick("config.store", STORES)
+    small = tape.chance("config.small", SMALL_P)
+    most = 2 if small else 3
     return Config(
-        nodes=1 + tape.draw("config.nodes", 3),
-        workers=tape.draw("config.workers", 3),
-        remote_workers=tape.draw("config.remote-workers", 3),
-        authors=1 + tape.draw("config.authors", 3),
-        watchers=tape.draw("config.watchers", 3),
-        rivals=tape.draw("config.rivals", 3),
+        nodes=min(most, 1 + tape.draw("config.nodes", 3)),
+        workers=min(most - 1, tape.draw("config.workers", 3)),
+        remote_workers=min(most - 1, tape.draw("config.remote-workers", 3)),
+        authors=min(most - 1, 1 + tape.draw("config.authors", 3)),
+        watchers=min(most - 1, tape.draw("config.watchers", 3)),
+        rivals=min(most - 1, tape.draw("config.rivals", 3)),
         faults=faults,
         strategy=tape.pick("config.strategy", STRATEGIES),
         density=tape.pick("config.density", (0.1, 0.3, 1.0)),
         intensity=1 + tape.draw("config.intensity", 3),
-        faulty_s=8.0 + 4.0 * tape.draw("config.faulty-s", 4),
+        faulty_s=(2.0 if small else 4.0) * (2 + tape.draw("config.faulty-s", 4)),
         watchdog=not tape.chance("config.no-watchdog", 0.5),
         store=store or chosen,
     )
