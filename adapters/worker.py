@@ -5,15 +5,15 @@ It holds leases for liveness only; what keeps a stale worker from writing is the
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import from_json
 
-from ..domain.agent import Agent, AgentFailure, Approvals, Context, Finish, Output
+from ..domain.agent import Agent, AgentFailure, Approvals, Context
 from ..domain.application import Application
 from ..domain.errors import AppendConflict, IllegalTransition, Invalid, ReattachError, RunClosed, StaleEpoch
 from ..domain.frames import TERMINAL_TYPES, RunError
@@ -23,12 +23,10 @@ from ..domain.requests import Assignment
 from ..domain.scribe import Scribe
 from ..domain.wire import type_of
 from .appender import Appender, patiently
+from .segment import drive, internal_error, plain
 
 HISTORY_MESSAGES_MAX: Final = 200
 """Messages of earlier turns an agent is given."""
-
-ERROR_CHARS_MAX: Final = 2000
-"""Characters of an exception's text that are kept as the run's error."""
 
 TYPE_CHARS_MAX: Final = 100
 """Characters of an error's type."""
@@ -226,7 +224,7 @@ class Worker:
         run = assignment.run
         context = await self._context(assignment)
         try:
-            end = await _drive(self._agents[run.agent].run(context), appender)
+            end = await drive(self._agents[run.agent].run(context), appender)
             appender.scribe.finish()
             await appender.flush()
             if isinstance(end, Approvals):
@@ -237,19 +235,19 @@ class Worker:
         except _LOST:
             raise
         except AgentFailure as failure:
-            kind, message = _plain(failure.type)[:TYPE_CHARS_MAX], _plain(failure.message)
+            kind, message = plain(failure.type)[:TYPE_CHARS_MAX], plain(failure.message)
             error = RunError(type=kind, message=message, retryable=bool(failure.retryable))
             await self._fail(run.run_id, run.epoch, appender, error)
         except ReattachError as error:
             if not isinstance(error, Invalid):
                 raise
-            await self._fail(run.run_id, run.epoch, appender, _internal(error))
+            await self._fail(run.run_id, run.epoch, appender, internal_error(error))
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # it is the worker that stops the agent, not the agent itself
             _log.info("the agent of %s raised", run.run_id, exc_info=True)
-            await self._fail(run.run_id, run.epoch, appender, _internal(error))
+            await self._fail(run.run_id, run.epoch, appender, internal_error(error))
 
     async def _fail(self, run_id: RunId, epoch: int, appender: Appender, error: RunError) -> None:
         try:
@@ -281,29 +279,3 @@ class Worker:
             checkpoint=from_json(checkpoint.state) if checkpoint else None,
             decisions=run.decisions,
         )
-
-
-async def _drive(outputs: AsyncGenerator[Output, None], appender: Appender) -> Approvals | Finish:
-    """Write what the agent yields; how its segment ended."""
-    try:
-        async with aclosing(outputs):
-            async for output in outputs:
-                if isinstance(output, Approvals | Finish):
-                    return output
-                await appender.write(output)
-    except GeneratorExit as error:  # in a coroutine it would mean something else
-        message = "the agent raised GeneratorExit"
-        raise RuntimeError(message) from error
-    return Finish()
-
-
-def _internal(error: BaseException) -> RunError:
-    return RunError(type="internal_error", message=f"{type(error).__name__}: {_plain(error)}", retryable=False)
-
-
-def _plain(text: object) -> str:
-    """Text of an agent as it can be stored, whatever it is."""
-    try:
-        return str(text).encode("utf-8", "replace").decode()[:ERROR_CHARS_MAX]
-    except Exception:  # noqa: BLE001  - a __str__ may raise anything, too
-        return f"({type(text).__name__} without a readable text)"

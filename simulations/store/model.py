@@ -7,10 +7,9 @@ on where they stopped; what a failing work did is undone step by step.
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
-from ...domain.errors import AppendConflict, InvalidFrames, NotFound, ReattachError, RunClosed, StaleEpoch
-from ...domain.frames import PART_END_TYPES
+from ...domain.errors import InvalidFrames, NotFound
 from ...domain.identifiers import JobId, RunId, SessionId
 from ...domain.job import Job
 from ...domain.memory import Memory
@@ -34,17 +33,14 @@ from ...domain.session import Session
 from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
-from ...domain.wire import type_of
 from ...infrastructure.codec import OUTPUT_TOPIC
-from ...infrastructure.eventstore.projections import FOLD_FRAMES
 from ...infrastructure.eventstore.writer import Result, Work, Written
 from ..fold import Fold
 from .core import ALL, OnCommit, Row, digest_of, message_row, microseconds
+from .fence import is_shown, refusal
 from .session_model import session_rows, tail_of, within
-from .transaction import LogEntry, ModelTransaction, Tables
-
-K = TypeVar("K", RunId, SessionId)
-V = TypeVar("V", Run, Session)
+from .tables import LogEntry, Tables, page
+from .transaction import ModelTransaction
 
 GENERATION: Final = 1
 """Nobody restores a model."""
@@ -113,11 +109,11 @@ class ModelCore:
         if (batch.first_seq, append.epoch, run.status) != (head_seq + 1, run.epoch, Status.RUNNING):
             if any(entry.record == record and entry.topic == OUTPUT_TOPIC for entry in log):
                 return []  # it stands there already: its acknowledgement was lost
-            raise _refusal(append, run, head_seq)
+            raise refusal(append, run, head_seq)
         tables.add(log, LogEntry(record, OUTPUT_TOPIC, batch.outline))
         if batch.checkpoint is not None:
             tables.put(tables.checkpoints, run_id, batch.checkpoint)
-        if _is_shown(record):
+        if is_shown(record):
             # All but the last frame: a snapshot stops before the head, so that a real frame always follows it.
             tables.put(tables.shown, run_id, record.last_seq - 1)
         return [Committed(run_id, run.session_id, record)]
@@ -164,12 +160,12 @@ class ModelCore:
 
     def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
         """Runs of a tenant, newest first."""
-        runs, last = _page(self._tables.runs, tenant, filters, after, limit)
+        runs, last = page(self._tables.runs, tenant, filters, after, limit)
         return Page([self._view(run) for run in runs], last)
 
     def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
         """Sessions of a tenant, newest first."""
-        found, last = _page(self._tables.sessions, tenant, filters, after, limit)
+        found, last = page(self._tables.sessions, tenant, filters, after, limit)
         return Page([SessionView(session, self._tables.owners.get(session.session_id)) for session in found], last)
 
     def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> list[Record]:
@@ -289,41 +285,6 @@ class ModelCore:
     def digest(self) -> str:
         """A digest of `durable`."""
         return digest_of(self.durable())
-
-
-def _refusal(append: Append, run: Run, head_seq: int) -> ReattachError:
-    fields = {"run_id": run.run_id, "epoch": run.epoch, "head_seq": head_seq}
-    if append.epoch != run.epoch:
-        return StaleEpoch(f"The worker holds epoch {append.epoch}, the run is at {run.epoch}.", **fields)
-    if run.status is not Status.RUNNING:
-        return RunClosed(f"The run is {run.status}.", **fields, status=run.status)
-    return AppendConflict(f"The log ends at {head_seq}; this begins at {append.batch.first_seq}.", **fields)
-
-
-def _is_shown(output: Record) -> bool:
-    """Whether history is brought on with this output: it ends a part, or crosses a multiple of FOLD_FRAMES."""
-    if output.first_seq // FOLD_FRAMES != (output.last_seq + 1) // FOLD_FRAMES:
-        return True
-    return any(type_of(line) in PART_END_TYPES for line in output.data)
-
-
-def _page(
-    table: Mapping[K, V],
-    tenant: str,
-    filters: Mapping[str, str],
-    after: str | None,
-    limit: int,
-) -> tuple[list[V], str | None]:
-    """A tenant's items with these fields, newest first; with the id to go on after, if there are more."""
-    found = [
-        (key, item)
-        for key, item in table.items()
-        if item.tenant == tenant
-        and (after is None or key < after)
-        and all(getattr(item, name) == value for name, value in filters.items())
-    ]
-    found.sort(reverse=True, key=lambda pair: pair[0])
-    return [item for _, item in found[:limit]], found[limit - 1][0] if len(found) > limit else None
 
 
 def _last_seq(entry: LogEntry) -> int:

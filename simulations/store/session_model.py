@@ -7,7 +7,7 @@ from ...domain.messages import Fields
 from ...domain.ports import RunView, SessionView, Span, StoredMessage, Tail
 from ...domain.tail import EXTRA_FACTOR, is_primary, orphans
 from .core import Row, microseconds
-from .transaction import Tables
+from .tables import Tables
 
 
 def within(messages: Sequence[StoredMessage], span: Span, limit: int) -> list[StoredMessage]:

@@ -1,9 +1,7 @@
-"""What the model keeps, and one transaction on it: facts in, and with them everything that follows from them."""
+"""One transaction on what the model keeps: facts in, and with them everything that follows from them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from ...domain.aggregate import Aggregate, Fact
@@ -20,6 +18,7 @@ from ...domain.session import Session
 from ...domain.session_facts import Handoff, HandoffEnded, HandoffReady, HandoffRequested, MemoryAppended, TurnStarted
 from ...domain.transitions import Status
 from ...domain.wire import encode
+from .tables import LogEntry, Remembered, Tables
 
 A = TypeVar("A", bound=Aggregate)
 B = TypeVar("B", bound=Aggregate)
@@ -31,71 +30,6 @@ CUTTING: Final = (TakenOver, Released, Suspended, Completed, Failed, Cancelled)
 
 SHOWN_AT_ONCE: Final = (Created, *CUTTING)
 """Facts that begin, cut or end messages: history holds the run up to them in the same instant."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One event of a run's log: what readers get, its topic, and what is open after it."""
-
-    record: Record
-    topic: str
-    outline: Outline
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """The answer to an Idempotency-Key, and when it was given."""
-
-    answer: Answer
-    at: datetime
-
-
-@dataclass(slots=True)
-class Tables:
-    """Everything that is kept. `facts` is the feed.
-
-    `shown` is the seq up to which history holds a run's messages; `owners` are the leases of sessions.
-    """
-
-    sessions: dict[SessionId, Session] = field(default_factory=dict[SessionId, Session])
-    jobs: dict[JobId, Job] = field(default_factory=dict[JobId, Job])
-    runs: dict[RunId, Run] = field(default_factory=dict[RunId, Run])
-    logs: dict[RunId, list[LogEntry]] = field(default_factory=dict[RunId, list[LogEntry]])
-    facts: list[tuple[str, int, Fact]] = field(default_factory=list[tuple[str, int, Fact]])
-    leases: dict[RunId, datetime] = field(default_factory=dict[RunId, datetime])
-    checkpoints: dict[RunId, Checkpointed] = field(default_factory=dict[RunId, Checkpointed])
-    answers: dict[tuple[str, str], Remembered] = field(default_factory=dict[tuple[str, str], Remembered])
-    owners: dict[SessionId, datetime] = field(default_factory=dict[SessionId, datetime])
-    handoffs: dict[tuple[SessionId, str], Handoff] = field(default_factory=dict[tuple[SessionId, str], Handoff])
-    memories: dict[SessionId, list[Memory]] = field(default_factory=dict[SessionId, list[Memory]])
-    shown: dict[RunId, int] = field(default_factory=dict[RunId, int])
-    undo: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
-    """How to take back each change of the open group, in the order of the changes."""
-
-    def queued(self, run: Run) -> bool:
-        """Whether the run waits for its turn."""
-        session = self.sessions.get(run.session_id)
-        return session is not None and run.run_id in session.queue
-
-    def put(self, table: dict[K, V], key: K, value: V) -> None:
-        """Set what stands under the key."""
-        self.undo.append(partial(table.__setitem__, key, table[key]) if key in table else partial(table.pop, key))
-        table[key] = value
-
-    def drop(self, table: dict[K, V], key: K) -> None:
-        """Remove what stands under the key, if anything does."""
-        if key in table:
-            self.undo.append(partial(table.__setitem__, key, table.pop(key)))
-
-    def add(self, rows: list[V], row: V) -> None:
-        """One more at the end."""
-        self.undo.append(rows.pop)
-        rows.append(row)
-
-    def roll_back(self, savepoint: int) -> None:
-        """Be again as when `undo` was that long."""
-        while len(self.undo) > savepoint:
-            self.undo.pop()()
 
 
 class ModelTransaction:
