@@ -70,6 +70,7 @@ STREAMS_FOUND: Final = (
         "A keepalive that waits for a full socket does not hold up the next page, and comes after the last one.",
         ("sent-after-the-end",),
         (
+            Edit("adapters.http.broadcaster:Broadcaster._keep_alive", "keepalive_s / 2", "keepalive_s / 6"),
             Edit("adapters.http.reader:Reader.write", "self.parked = True", "pass"),
             Edit("adapters.http.reader:Reader.write", "if self.parked and self.task is not None:", "if False:"),
         ),
