@@ -33,7 +33,7 @@ from ...domain.scribe import Checkpointed
 from ...domain.session import Session
 from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
-from ...domain.transitions import Status
+from ...domain.transitions import SessionStatus, Status
 from ...domain.wire import decode_fields, type_of
 from ...infrastructure.codec import OUTPUT_TOPIC
 from ...infrastructure.eventstore.projections import FOLD_FRAMES
@@ -312,6 +312,7 @@ def _page(
         (key, item)
         for key, item in table.items()
         if item.tenant == tenant
+        and item.status != SessionStatus.DELETED
         and (after is None or key < after)
         and all(getattr(item, name) == value for name, value in filters.items())
     ]

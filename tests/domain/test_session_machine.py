@@ -127,9 +127,7 @@ class SessionMachine(RuleBasedStateMachine):
         errors: list[type[Exception]] = []
         if self.active:
             errors = [SessionBusy]
-        elif off or (self.queue and run_id != self.queue[0]):
-            errors = [IllegalTransition]
-        elif self.held_back if self.queue else self.handing_off:
+        elif off or (self.queue and run_id != self.queue[0]) or (self.held_back if self.queue else self.handing_off):
             errors = [IllegalTransition]
         fact = TurnStarted(at=self.now, turn=self.turns + 1 + off, run_id=run_id, job_id=JOB)
         if self.attempt(fact, OPEN, *errors):
