@@ -159,7 +159,7 @@ def test_cancel_and_decisions_need_no_epoch(api: Api) -> None:
     assert api.post(f"/v1/runs/{run['run_id']}/cancel").status_code == 200
 
 
-@pytest.mark.parametrize("epoch", ["", "x", "-1", "1.0", "1234567890", "١"])
+@pytest.mark.parametrize("epoch", ["", "x", "-1", "1.0", "1234567890", "\u0661"])
 def test_a_malformed_epoch_is_no_epoch(api: Api, epoch: str) -> None:
     session_id, _ = owned(api)
     headers = {"Session-Epoch": epoch.encode()}
