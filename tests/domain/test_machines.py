@@ -1,4 +1,4 @@
-"""Job under any sequence of facts: judged by the table and a little bookkeeping, replay equals live; turns of a session."""
+"""Job under any sequence of facts: judged by the table and a little bookkeeping, replay equals live. Turns."""
 
 from typing import Any
 
