@@ -7,7 +7,7 @@ import pytest
 
 from reattach.domain.agent import Checkpoint, Output, Text, ToolCall, ToolResult
 from reattach.domain.identifiers import Cursor, RunId, SessionId
-from reattach.domain.memory import first_break
+from reattach.domain.memory import Memory, first_break
 from reattach.domain.messages import Fields
 from reattach.domain.ports import Span
 from reattach.domain.requests import StartRun
@@ -86,6 +86,7 @@ class SessionContract(StoreContract):
         await world.suspend(segment, 2)
         waiting = await world.store.tail(session, 9)
         assert waiting is not None
+        assert waiting.active is not None
         assert waiting.active == await world.view(segment.run_id)
         assert [a.tool_call_id for a in waiting.active.run.pending_approvals] == ["call0", "call1"]
         assert waiting.cursor == Cursor(segment.run_id, 1, 0, 0)
@@ -111,6 +112,23 @@ class SessionContract(StoreContract):
         assert assignment.run.run_id == second
         await world.segment(assignment).finish()
         assert await world.store.next_run(session, 2, 1) == third
+
+    async def test_what_a_handoff_holds_back_is_not_shown(self, world: World) -> None:
+        """Nothing runs and something waits: it is in no history, no tail and no stream."""
+        session = await world.session()
+        await world.application.sessions.resume(TENANT, session, "ada")
+        await world.application.handoffs.request(TENANT, session, "h", 10)
+        request = StartRun(agent="echo", input="held", on_busy="enqueue")
+        held = await world.application.start_run(TENANT, session, request, session_epoch=1)
+        assert await ends(world, session) == []
+        assert await world.store.next_run(session, 0, 0) is None
+        tail = await world.store.tail(session, 9)
+        assert tail is not None
+        assert tail.cursor == Cursor(RunId(session), 1, 0, 0)
+        world.clock.advance(10)
+        await world.application.sweep()
+        assert await ends(world, session) == [(1, 1, 0)]
+        assert await world.store.next_run(session, 0, 0) == held.run_id
 
     async def test_a_lease_outlives_every_other_fact(self, world: World) -> None:
         session = await world.session()
@@ -153,7 +171,7 @@ class SessionContract(StoreContract):
     async def test_memories_come_in_pages_and_in_order(self, world: World) -> None:
         session, other = await world.session(), await world.session()
         use = world.application.sessions
-        made = []
+        made: list[Memory] = []
         for n in range(7):
             made.append(await use.append_memory(TENANT, session, {"n": n}, None))
             await use.append_memory(TENANT, other, {"other": n}, None)

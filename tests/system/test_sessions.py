@@ -98,7 +98,9 @@ def test_two_clients_fight_for_one_session(start: Any) -> None:
     log = memories(first, session)
     assert log == memories(second, session)
     assert [entry.epoch for entry in log] == sorted(entry.epoch for entry in log)  # never back to an older owner
-    assert [(entry.by, entry.content[0]) for entry in log] == [(owners[entry.epoch],) * 2 for entry in log]
+    contents: list[Any] = [entry.content for entry in log]
+    authors = [(entry.by, content[0]) for entry, content in zip(log, contents, strict=True)]
+    assert authors == [(owners[entry.epoch],) * 2 for entry in log]
     accepted = [Memory.model_validate(entry) for story in stories for entry in story["accepted"]]
     assert sorted(accepted, key=lambda entry: entry.sequence) == log
     refusals = [problem for story in stories for problem in story["refused"]]

@@ -162,7 +162,7 @@ def test_cancel_and_decisions_need_no_epoch(api: Api) -> None:
 @pytest.mark.parametrize("epoch", ["", "x", "-1", "1.0", "1234567890", "\u0661"])
 def test_a_malformed_epoch_is_no_epoch(api: Api, epoch: str) -> None:
     session_id, _ = owned(api)
-    headers = {"Session-Epoch": epoch.encode()}
+    headers = {b"Session-Epoch": epoch.encode()}
     refused = api.http.post(f"/v1/sessions/{session_id}/memories", json={"content": 1}, headers=headers)
     assert problem_of(refused, 400, "malformed")["field"] == "Session-Epoch"
 
@@ -213,7 +213,20 @@ def test_the_same_key_resumes_once(api: Api) -> None:
         problem_of(other, 422, "idempotency_mismatch")
 
 
-HARD = [0, -0.0, 1.0, 1e22, 5e-324, 2**70, 10**4000, "é\u0000\u2028", "x" * 60_000, None, [], {"b": 1, "a": [{}]}]
+HARD: list[Any] = [
+    0,
+    -0.0,
+    1.0,
+    1e22,
+    5e-324,
+    2**70,
+    10**4000,
+    "é\u0000\u2028",
+    "x" * 60_000,
+    None,
+    [],
+    {"b": 1, "a": [{}]},
+]
 """JSON that comes back from a store as something else, if it is not careful."""
 
 
