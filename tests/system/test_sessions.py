@@ -144,3 +144,9 @@ def test_the_next_input_begins_at_once_on_any_server(start: Any) -> None:
     instead = server.run({"text": "instead"}, session=session, on_busy="interrupt")
     assert server.frames(interrupted["run_id"])[-1].event == "run.cancelled"
     assert server.frames(instead["run_id"])[-1].event == "run.completed"
+    epoch = {"Session-Epoch": str(resume(server, session, "ada")["epoch"])}
+    server.post(f"/v1/sessions/{session}/handoffs", {"handoff_id": "h"})
+    body = {"agent": "script", "input": {"prompt": "go", "steps": [{"text": "held"}]}, "on_busy": "enqueue"}
+    held = server.post(f"/v1/sessions/{session}/runs", body, **epoch).json()
+    server.post(f"/v1/sessions/{session}/handoffs/h", {"action": "abandon"})
+    assert server.frames(held["run_id"])[-1].event == "run.completed"

@@ -12,7 +12,7 @@ from reattach.adapters.http import walk
 
 from .serving import Api, Backend
 from .test_handoffs import move, request
-from .test_ownership import NOBODYS, owned, resume
+from .test_ownership import NOBODYS, owned, remember, resume
 from .test_queue import ask, finished
 from .test_tail import tail
 
@@ -107,6 +107,7 @@ def test_the_source_hears_of_each_step_of_a_handoff_once(api: Api) -> None:
         )
         with listening(api, session_id, session_epoch=epoch) as late:
             assert next(late).data["code"] == "HANDOFF_REQUESTED"
+        remember(api, session_id, "the session moves", Session_Epoch=epoch)
         move(api, session_id, "abandon")
         move(api, session_id, "abandon")
         ended = next(told)

@@ -125,6 +125,9 @@ def test_an_empty_session_has_a_cursor(api: Api) -> None:
         f"/v1/sessions/{api.session()}/events", params={"follow": "false"}, headers={"Last-Event-ID": shown["cursor"]}
     )
     assert '"reason":"foreign"' in foreign.text
+    restored = {"Last-Event-ID": f"{session_id}.9.0.0"}
+    reset = api.get(f"/v1/sessions/{session_id}/events", params={"follow": "false"}, headers=restored)
+    assert '"reason":"generation"' in reset.text
     problem_of(api.get(f"/v1/runs/{run['run_id']}/events", params={"after": "ses_x.1.0.0"}), 400, "invalid_cursor")
 
 
