@@ -91,7 +91,7 @@ async def test_what_is_told_is_durable(world: World, path: Path) -> None:
         def committed(self, commits: Sequence[News]) -> None:
             super().committed(commits)
             with closing(sqlite3.connect(path)) as raw:
-                (frames,) = raw.execute("SELECT sum(frames) FROM events WHERE topic LIKE 'run.%'").fetchone()
+                (frames,) = raw.execute("SELECT coalesce(sum(frames), 0) FROM events WHERE topic LIKE 'run.%'").fetchone()
             found.append(sum(len(commit.record.data) for commit in self.commits) <= frames)
 
     world.store.listen(Checking())
