@@ -116,7 +116,7 @@ def test_a_refusal_is_raised_as_the_server_raised_it() -> None:
 
 def test_every_error_of_the_domain_is_recognized() -> None:
     ours = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ReattachError)}
-    assert set(KINDS.values()) == ours - {errors.UnwritableOutput}
+    assert set(KINDS.values()) == ours - {errors.UnwritableOutput, errors.StaleSession}
     assert KINDS["invalid_frames"] is errors.InvalidFrames, "a code says no more than the base of all that share it"
 
 
