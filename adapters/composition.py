@@ -156,7 +156,7 @@ async def running(settings: Settings) -> AsyncGenerator[Service, None]:
 
 def _mcp(settings: Settings, ids: Ids) -> "Served | None":
     """The MCP tools, where their extra is installed."""
-    if not is_installed():
+    if not settings.mcp or not is_installed():
         return None
     from .mcp.served import Served  # noqa: PLC0415  - the SDK is no part of the base install
 

@@ -11,7 +11,7 @@ from .talking import Way
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that stays up."""
-    running = Server(tmp_path_factory.mktemp("mcp") / "reattach.db", free_port()).start()
+    running = Server(tmp_path_factory.mktemp("mcp") / "reattach.db", free_port(), {"REATTACH_MCP": "true"}).start()
     yield running
     running.kill()
 

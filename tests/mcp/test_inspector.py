@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def inspector(request: pytest.FixtureRequest) -> list[str]:
     return [node, str(program), "--cli"]
 
 
-def inspected(inspector: list[str], server: Server, transport: str, **options: Any) -> Any:
+def inspected(inspector: list[str], server: Server, transport: str, method: str, tool: str = "", **given: str) -> Any:
     """One call of the inspector; what it prints."""
     if transport == "http":
         target = [f"{server.url}/mcp", "--transport", "http"]
@@ -59,10 +59,9 @@ def inspected(inspector: list[str], server: Server, transport: str, **options: A
         environment = {"PYTHONPATH": str(ROOT / ".src"), "REATTACH_URL": server.url}
         target = [sys.executable, "-m", "reattach", "mcp"]
         target += [piece for name, value in environment.items() for piece in ("-e", f"{name}={value}")]
-    words: list[str] = []
-    for name, value in options.items():
-        given: Mapping[str, str] = value if isinstance(value, dict) else {}
-        words += [f"--{name.replace('_', '-')}", *([f"{key}={text}" for key, text in given.items()] or [value])]
+    words = ["--method", method]
+    if tool:
+        words += ["--tool-name", tool, "--tool-arg", *(f"{name}={value}" for name, value in given.items())]
     done = subprocess.run(
         [*inspector, *target, *words], check=False, capture_output=True, text=True, timeout=CALL_S, cwd=ROOT
     )
@@ -72,24 +71,12 @@ def inspected(inspector: list[str], server: Server, transport: str, **options: A
 
 @pytest.mark.parametrize("transport", ["http", "stdio"])
 def test_the_inspector_lists_and_calls(inspector: list[str], server: Server, transport: str) -> None:
-    listed = inspected(inspector, server, transport, method="tools/list")
+    listed = inspected(inspector, server, transport, "tools/list")
     assert sorted(tool["name"] for tool in listed["tools"]) == TOOLS
     session_id = server.session()
-    resumed = inspected(
-        inspector,
-        server,
-        transport,
-        method="tools/call",
-        tool_name="resume_session",
-        tool_arg={"session_id": session_id, "client_id": "inspector"},
-    )["structuredContent"]
+    call = partial(inspected, inspector, server, transport, "tools/call")
+    resumed = call("resume_session", session_id=session_id, client_id="inspector")["structuredContent"]
     assert (resumed["code"], resumed["session_id"]) == ("RESUMED", session_id)
-    appended = inspected(
-        inspector,
-        server,
-        transport,
-        method="tools/call",
-        tool_name="append_memory",
-        tool_arg={"session_id": session_id, "content": "inspected", "epoch": str(resumed["epoch"])},
-    )["structuredContent"]
-    assert (appended["sequence"], appended["content"], appended["by"]) == (1, "inspected", "inspector")
+    appended = call("append_memory", session_id=session_id, content="inspected", epoch=str(resumed["epoch"]))
+    memory = appended["structuredContent"]
+    assert (memory["sequence"], memory["content"], memory["by"]) == (1, "inspected", "inspector")

@@ -143,7 +143,7 @@ def test_a_wait_is_bounded_and_the_run_goes_on(way: Way, server: Server) -> None
 
 
 def test_the_same_tokens_and_tenants_as_everywhere(tmp_path: Path, transport: str) -> None:
-    tokens = {"REATTACH_TOKENS": "ann=token-of-ann,bob=token-of-bob"}
+    tokens = {"REATTACH_MCP": "true", "REATTACH_TOKENS": "ann=token-of-ann,bob=token-of-bob"}
     server = Server(tmp_path / "reattach.db", free_port(), tokens).start()
     try:
         assert server.post("/mcp").status_code == 401
@@ -171,6 +171,6 @@ def test_the_same_tokens_and_tenants_as_everywhere(tmp_path: Path, transport: st
 
 
 def test_a_page_of_another_site_is_refused_where_no_token_protects(server: Server) -> None:
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    body: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     for header, value, status in (("Origin", "http://evil.example", 403), ("Host", "evil.example", 421)):
         assert server.post("/mcp", body, **{header: value}).status_code == status
