@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -22,6 +22,7 @@ from ..infrastructure.clock import SystemClock, UuidV7
 from ..infrastructure.eventstore import open_store
 from ..infrastructure.settings import Settings
 from ..infrastructure.settings import load_settings as _load_settings
+from ..infrastructure.verify import breaks
 from .agents.loading import load_agents
 from .http.app import create_app
 from .http.auth import Tokens
@@ -49,6 +50,11 @@ _log: Final = logging.getLogger("reattach")
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process: these overrides, then the environment, then the defaults."""
     return _load_settings(os.environ, overrides)
+
+
+def verified(settings: Settings) -> Iterator[str]:
+    """What is wrong in the database, a line each; nothing for a healthy one. Raises as `verify.breaks` does."""
+    return (f"{found.stream} seq {found.seq}: {found.what}" for found in breaks(settings.database))
 
 
 def system_clock() -> Clock:

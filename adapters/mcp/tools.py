@@ -123,7 +123,7 @@ def _add_run_tools(server: MCPServer, connect: Connect) -> None:
         *,
         session_id: SessionId,
         agent: Annotated[str, Field(description="the agent's name")],
-        input: Annotated[JsonValue, Field(description="its input: a prompt, or what the agent takes")] = None,  # noqa: A002
+        input: Annotated[JsonValue, Field(description="its input: a prompt, or what the agent takes")] = None,  # noqa: A002  - the wire's word
         epoch: Epoch = None,
         on_busy: Annotated[
             Literal["reject", "enqueue", "interrupt"] | None, Field(description="if a run is active; default: reject")
