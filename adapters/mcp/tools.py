@@ -55,12 +55,13 @@ Limit = Annotated[int | None, Field(description="how many, at most 100")]
 def build(connect: Connect) -> MCPServer:
     """An MCP server with all tools. `connect` gives each call its client."""
     server = MCPServer(NAME, instructions=INSTRUCTIONS, log_level="WARNING", subscriptions=False)
+    _add_resume(server, connect)
     _add_session_tools(server, connect)
     _add_run_tools(server, connect)
     return server
 
 
-def _add_session_tools(server: MCPServer, connect: Connect) -> None:
+def _add_resume(server: MCPServer, connect: Connect) -> None:
     @server.tool()
     async def resume_session(
         ctx: Context[Any, Any],
@@ -83,6 +84,8 @@ def _add_session_tools(server: MCPServer, connect: Connect) -> None:
                 session_id, client_id, takeover=takeover, handoff_id=handoff_id, idempotency_key=idempotency_key
             )
 
+
+def _add_session_tools(server: MCPServer, connect: Connect) -> None:
     @server.tool()
     async def session_status(ctx: Context[Any, Any], session_id: SessionId, limit: Limit = None) -> Tail:
         """What a session looks like now: its newest messages, what waits for a decision, what runs, who owns it."""
