@@ -15,7 +15,7 @@ from ...adapters.http.walk import SNAPSHOT_MESSAGES
 from ...domain.identifiers import RunId, SessionId
 from ..violation import Violation
 from .log import TERMINAL, Log
-from .views import all_hidden, folded, folded_on, parted, shown
+from .views import all_hidden, folded, folded_on, follower, parted, shown
 
 GENERATION: Final = 1
 """The store's generation: no world restores one."""
@@ -220,7 +220,7 @@ class Delivery:
     def _on_snapshot(self, fields: dict[str, Any]) -> None:
         state, seq = fields["state"], fields["seq"]
         runs = self._runs()
-        run_id = RunId(state["run"]["run_id"]) if state["run"] else runs[-1] if runs else None  # before its first frame
+        run_id = RunId(state["run"]["run_id"]) if state["run"] else follower(state, runs)
         if run_id is None or (self._reset is None and not self._asked.snapshot):
             self._violate("snapshot-unasked", "a snapshot came that nobody asked for")
         run = self._log.run(run_id)
