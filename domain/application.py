@@ -54,6 +54,7 @@ from .steps import (
     expire,
     expire_handoff,
     held_by,
+    its_run,
     once,
     owned,
     record_decisions,
@@ -253,10 +254,10 @@ class Application:
         """
 
         def overdue(tx: Transaction) -> None:
-            expire(tx, owned(tx.run(as_run(run_id)), tenant, "run", run_id))
+            expire(tx, its_run(tx, tenant, run_id))
 
         def work(tx: Transaction) -> RunView:
-            run = owned(tx.run(as_run(run_id)), tenant, "run", run_id)
+            run = its_run(tx, tenant, run_id)
             fact = run.decide(tuple(decisions), tx.now)
             return view_of(tx, run if fact is None else record_decisions(tx, run, fact))
 
@@ -292,7 +293,7 @@ class Application:
         """End the run now, whatever it is doing. A run that has ended is answered as it is; nothing is appended."""
 
         def work(tx: Transaction) -> RunView:
-            run = owned(tx.run(as_run(run_id)), tenant, "run", run_id)
+            run = its_run(tx, tenant, run_id)
             return view_of(tx, run if run.final else self._cancel(tx, run, reason, by))
 
         return await self.store.transact(work)

@@ -72,6 +72,13 @@ def owned(aggregate: M | None, tenant: str, kind: str, text: str) -> M:
     return aggregate
 
 
+def its_run(tx: Transaction, tenant: str, run_id: str) -> Run:
+    """The tenant's run, unless its session was deleted. Raises NotFound."""
+    run = owned(tx.run(as_run(run_id)), tenant, "run", run_id)
+    owned(tx.session(run.session_id), tenant, "run", run_id)
+    return run
+
+
 def in_session(tenant: str, session_id: str, work: Callable[[Transaction, Session], T]) -> Callable[[Transaction], T]:
     """`work` on the session, for which a handoff past its deadline is over. Raises NotFound."""
 

@@ -12,10 +12,10 @@ from pydantic_core import to_json
 from .errors import SummaryNotDue, TooLarge
 from .identifiers import SessionId
 from .ports import Ids, Store, Transaction
-from .requests import Limits
+from .requests import Idempotency, Limits
 from .session import Session
 from .session_facts import SummaryClaimed, SummaryCompleted, SummaryStaged
-from .steps import in_session
+from .steps import in_session, once
 
 SUMMARY_BYTES_MAX: Final = 32_768
 """Bytes of a summary as JSON: it is part of the session's state, which every turn reads."""
@@ -46,8 +46,11 @@ class Summaries:
         self._ids = ids
         self._limits = limits
 
-    async def claim(self, tenant: str, session_id: str, by: str) -> SummaryWork:
-        """The right to summarize what is new, if the session is quiet. Raises SummaryNotDue."""
+    async def claim(self, tenant: str, session_id: str, by: str, idempotency: Idempotency | None = None) -> SummaryWork:
+        """The right to summarize what is new, if the session is quiet. Raises SummaryNotDue.
+
+        The same Idempotency-Key again gives the same claim: a lost answer does not lock the session up.
+        """
         token = f"{self._ids.uuid()}"
 
         def work(tx: Transaction, session: Session) -> SummaryWork:
@@ -67,7 +70,7 @@ class Summaries:
                 expires_at=until,
             )
 
-        return await self._store.transact(in_session(tenant, session_id, work))
+        return await self._store.transact(once(tenant, idempotency, SummaryWork, in_session(tenant, session_id, work)))
 
     def _check_due(self, tx: Transaction, session: Session) -> None:
         name = session.session_id

@@ -73,8 +73,10 @@ class Memories:
         body = await self._bodies.read(request, ClaimSummary)
         scope = request.scope
         summaries = self._application.summaries
-        work = await summaries.claim(scope["tenant"], scope["path_params"]["session_id"], body.by)
-        return answer(work.model_dump())
+        idempotency = idempotency_in(scope, body.by)
+        work = await summaries.claim(scope["tenant"], scope["path_params"]["session_id"], body.by, idempotency)
+        replayed = {REPLAYED: "true"} if idempotency is not None and idempotency.replayed else {}
+        return answer(work.model_dump(), headers=replayed)
 
     async def stage_summary(self, request: Request) -> Response:
         """POST /v1/sessions/{session_id}/summary/stage: the result is safe."""

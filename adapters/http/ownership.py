@@ -1,5 +1,6 @@
 """The routes of a session's owner: resume, renew, detach, and the planned handoff to the next one."""
 
+import hashlib
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -31,7 +32,7 @@ class Resume(Body):
 
 
 class RequestHandoff(Body):
-    """The body of a new handoff. A client that may have to ask again chooses the id itself."""
+    """The body of a new handoff. Whoever may have to ask again chooses the id, or sends an Idempotency-Key."""
 
     handoff_id: HandoffId | None = None
     timeout_s: Annotated[float, Field(gt=0, le=HANDOFF_TIMEOUT_S_MAX)] | None = None
@@ -86,7 +87,11 @@ class Ownership:
         scope = request.scope
         body = await self._bodies.read(request, RequestHandoff)
         handoffs = self._application.handoffs
-        handoff, new = await handoffs.request(scope["tenant"], _session_id(scope), body.handoff_id, body.timeout_s)
+        idempotency = idempotency_in(scope, body.model_dump(mode="json"))
+        handoff_id = body.handoff_id
+        if handoff_id is None and idempotency is not None:
+            handoff_id = hashlib.sha256(idempotency.key.encode()).hexdigest()
+        handoff, new = await handoffs.request(scope["tenant"], _session_id(scope), handoff_id, body.timeout_s)
         return await self._handoff(request, handoff, 201 if new else 200)
 
     async def handoff(self, request: Request) -> Response:

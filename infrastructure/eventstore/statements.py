@@ -133,7 +133,10 @@ _run_head = (
 )
 _view = (runs.c.run_id, runs.c.state, _run_head.label("head"), runs.c.first_seq)
 SELECT_RUN: Final = compiled(sa.select(runs.c.state).where(runs.c.run_id == _p("id")))
-SELECT_VIEW: Final = compiled(sa.select(*_view).where(runs.c.run_id == _p("id")))
+_gone = sa.exists().where(
+    sessions.c.session_id == runs.c.session_id, sessions.c.status == sa.literal_column("'deleted'")
+)
+SELECT_VIEW: Final = compiled(sa.select(*_view).where(runs.c.run_id == _p("id"), ~_gone))
 SELECT_PLACE: Final = compiled(
     sa.select(runs.c.session_id, runs.c.turn, runs.c.attempt).where(runs.c.run_id == _p("id"))
 )
@@ -159,7 +162,7 @@ QUEUE_RUN: Final = compiled(sa.update(runs).where(runs.c.run_id == _p("id")).val
 @lru_cache(VARIANTS)
 def select_runs(filters: tuple[str, ...], *, after: bool) -> str:
     """A tenant's runs, newest first: `filters` among session_id, agent and status; those older than :after."""
-    where = [runs.c.tenant == _p("tenant"), *(runs.c[name] == _p(name) for name in filters)]
+    where = [runs.c.tenant == _p("tenant"), ~_gone, *(runs.c[name] == _p(name) for name in filters)]
     where += [runs.c.run_id < _p("after")] if after else []
     return compiled(sa.select(*_view).where(*where).order_by(runs.c.run_id.desc()).limit(_p("limit")))
 

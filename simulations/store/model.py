@@ -127,7 +127,7 @@ class ModelCore:
     def run_view(self, run_id: RunId) -> RunView | None:
         """The run as it is now."""
         run = self._tables.runs.get(run_id)
-        return None if run is None else self._view(run)
+        return None if run is None or self._tables.gone(run) else self._view(run)
 
     def session(self, session_id: SessionId) -> Session | None:
         """The session as it is now."""
@@ -160,7 +160,8 @@ class ModelCore:
 
     def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
         """Runs of a tenant, newest first."""
-        runs, last = page(self._tables.runs, tenant, filters, after, limit)
+        kept = {run_id: run for run_id, run in self._tables.runs.items() if not self._tables.gone(run)}
+        runs, last = page(kept, tenant, filters, after, limit)
         return Page([self._view(run) for run in runs], last)
 
     def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:

@@ -68,6 +68,11 @@ class Tables:
         session = self.sessions.get(run.session_id)
         return session is not None and run.run_id in session.queue
 
+    def gone(self, run: Run) -> bool:
+        """Whether its session was deleted, and with it the run for its readers."""
+        session = self.sessions.get(run.session_id)
+        return session is not None and session.status == SessionStatus.DELETED
+
     def put(self, table: dict[K, V], key: K, value: V) -> None:
         """Set what stands under the key."""
         self.undo.append(partial(table.__setitem__, key, table[key]) if key in table else partial(table.pop, key))

@@ -14,6 +14,7 @@ import pytest
 
 from reattach.domain.errors import ReattachError, StaleToken, SummaryNotDue
 from reattach.domain.identifiers import SessionId
+from reattach.domain.requests import Idempotency
 from reattach.domain.session_facts import SummaryCompleted
 from reattach.infrastructure.clock import SystemClock
 from reattach.infrastructure.codec import stream_id
@@ -40,6 +41,17 @@ async def idle(world: World, memories: int = 2) -> SessionId:
         await world.application.sessions.append_memory(TENANT, session_id, f"m{n}", None)
     world.clock.advance(world.limits.session_grace_s)
     return session_id
+
+
+async def test_a_lost_answer_does_not_lock_the_session_up(world: World) -> None:
+    session_id = await idle(world)
+    summaries = world.application.summaries
+    claims = [await summaries.claim(TENANT, session_id, "s", Idempotency("k", "same")) for _ in range(2)]
+    assert claims[0] == claims[1]
+    with pytest.raises(SummaryNotDue):
+        await summaries.claim(TENANT, session_id, "s", Idempotency("another", "same"))
+    await summaries.stage(TENANT, session_id, claims[1].token, "short")
+    assert (await summaries.complete(TENANT, session_id, claims[1].token)).watermark == 2
 
 
 async def test_ten_processes_claim_and_one_wins(tmp_path: Path) -> None:

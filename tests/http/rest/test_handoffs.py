@@ -18,6 +18,17 @@ def request(api: Api, session_id: str, handoff_id: str | None = "h", **fields: A
     return api.post(f"/v1/sessions/{session_id}/handoffs", body)
 
 
+def test_an_idempotency_key_finds_the_handoff_again(api: Api) -> None:
+    """A lost answer is no conflict."""
+    session_id, _ = owned(api)
+    path = f"/v1/sessions/{session_id}"
+    first = api.post(f"{path}/handoffs", {}, Idempotency_Key="k1")
+    again = api.post(f"{path}/handoffs", {}, Idempotency_Key="k1")
+    assert (first.status_code, again.status_code, again.json()) == (201, 200, first.json())
+    problem_of(api.post(f"{path}/handoffs", {}, Idempotency_Key="k2"), 409, "handoff_conflict")
+    assert move(api, session_id, "abandon", first.json()["handoff_id"]).status_code == 200
+
+
 def test_a_handoff_from_end_to_end(api: Api) -> None:
     session_id, epoch = owned(api)
     asked = request(api, session_id)

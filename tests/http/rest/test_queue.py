@@ -232,8 +232,12 @@ def test_a_deleted_session_is_gone_for_everybody(api: Api) -> None:
         api.post(f"{path}/finalize"),
         api.http.delete(path),
         api.post(f"{path}/summary/claim", {"by": "s"}),
+        api.get(f"/v1/runs/{run['run_id']}"),
+        api.get(f"/v1/runs/{run['run_id']}/events"),
+        api.post(f"/v1/runs/{run['run_id']}/cancel"),
     ):
         problem_of(answer, 404, "not_found")
     listed = api.get("/v1/sessions", params={"limit": "100"}).json()["items"]
     assert session_id not in [session["session_id"] for session in listed]
+    assert api.get("/v1/runs", params={"session_id": session_id}).json()["items"] == []
     problem_of(api.get("/v1/sessions", params={"cursor": session_id}), 400, "invalid_cursor")
