@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain.errors import ReattachError
-from ..domain.ports import News, SessionMoved
+from ..domain.ports import Committed
 from ..infrastructure.eventstore.writer import Work, Written
 from .process import PROCESS
+from .store.core import records
 from .store.faulty import work_name
 from .violation import Violation
 
@@ -15,13 +16,11 @@ def told_commit(writer: str, group: Sequence[Work], written: Written) -> dict[st
     return {
         "proc": writer,
         "works": [work_name(work) for work in group],
-        "news": [_told(news) for news in written.news],
+        "news": [_told(news) for news in records(written.news)],
     }
 
 
-def _told(news: News) -> dict[str, Any]:
-    if isinstance(news, SessionMoved):
-        return {"session": news.session_id, "begun": news.begun}
+def _told(news: Committed) -> dict[str, Any]:
     record = news.record
     last = record.data[-1]
     kind = last[9 : last.index(b'"', 9)].decode()

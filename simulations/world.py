@@ -103,7 +103,15 @@ class World:
         self._clock = SimClock(self.loop)
         self._core, self._end_core = core_of(config.store, self._clock)
         self._core.on_commit = self._committed
-        self.oracle = Oracle(self._core, self._clock.now, self.mark, retention_s=SETTINGS.idempotency_retention_s)
+        self.oracle = Oracle(
+            self._core,
+            self._clock.now,
+            self.mark,
+            retention_s=SETTINGS.idempotency_retention_s,
+            rows=self._core,
+            tell=lambda said: self.trace.emit("fact", **said),
+            grace_s=SETTINGS.session_grace_s,
+        )
         self.log: Log = self.oracle.log
         self._users = Users.load(agents)
         self._agents = world_agents(self._users.agents, elsewhere=config.remote_workers > 0)
