@@ -61,7 +61,8 @@ class Handoffs:
         """The source lets go: the target may come. Raises HandoffConflict as long as accepted inputs are not done."""
 
         def work(tx: Transaction, session: Session) -> Handoff:
-            known = known_handoff(tx, expire_handoff(tx, session), handoff_id)
+            session = expire_handoff(tx, session)
+            known = known_handoff(tx, session, handoff_id)
             if known.status in ("ready", "completed"):
                 return known
             fact = HandoffReady(at=tx.now, handoff_id=handoff_id, epoch=session.epoch)

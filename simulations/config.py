@@ -42,6 +42,9 @@ CLASS_P: Final = 0.5
 SMALL_P: Final = 0.6
 """Part of the seeds whose worlds are small and short: at most two servers and one of everybody else."""
 
+OWNERS: Final = (0, 2, 0, 3, 2)
+"""How many clients own sessions: none in two worlds of five."""
+
 STRATEGIES: Final[tuple[Strategy, ...]] = ("fifo", "random", "pct")
 STORES: Final = ("model", "model", "model", "model", "model", "model", "dual", "dual")
 """Which core a seed runs on: mostly the model, which is fastest; a quarter in lock-step with SQLite."""
@@ -58,6 +61,11 @@ class Config:
     watchers: int
     rivals: int
     """Clients that decide and cancel besides the author."""
+    owners: int
+    """Clients that own sessions, and fight for them."""
+    tailers: int
+    """Clients that come in the middle of things."""
+    summarizers: int
     faults: tuple[str, ...]
     strategy: Strategy
     density: float
@@ -92,6 +100,9 @@ def draw_config(tape: Tape, store: str | None = None) -> Config:
         authors=min(most - 1, 1 + tape.draw("config.authors", 3)),
         watchers=min(most - 1, tape.draw("config.watchers", 3)),
         rivals=min(most - 1, tape.draw("config.rivals", 3)),
+        owners=tape.pick("config.owners", OWNERS),
+        tailers=min(most - 1, tape.draw("config.tailers", 3)),
+        summarizers=min(most - 1, tape.draw("config.summarizers", 3)),
         faults=faults,
         strategy=tape.pick("config.strategy", STRATEGIES),
         density=tape.pick("config.density", (0.1, 0.3, 1.0)),

@@ -38,13 +38,11 @@ from .telling import plain, running, told_commit, unhandled
 from .trace import Trace
 from .violation import Violation
 from .workload.agents import SPOKEN, world_agents
-from .workload.author import Author
 from .workload.board import Board
 from .workload.looking import Looking
-from .workload.onlookers import Rival, Watcher
+from .workload.people import lives
 from .workload.probe import LONG_S, Probe
 from .workload.remote import RemoteWorker
-from .workload.scripts import draw_input
 from .workload.users import Users
 
 SETTLE_S: Final = 60.0
@@ -224,19 +222,9 @@ class World:
         await self._rest(remotes)
 
     def _people(self) -> list[asyncio.Task[None]]:
-        config, board = self.config, self.board
-
-        def inputs(name: str) -> tuple[str, Any]:
-            return draw_input(self.tape, name, self._users)
-
-        lives: dict[str, Coroutine[Any, Any, None]] = {
-            **{f"a{n}": Author(self, board, f"a{n}", inputs).live() for n in range(config.authors)},
-            **{f"r{n}": Rival(self, board, f"r{n}").live() for n in range(config.rivals)},
-            **{f"v{n}": Watcher(self, board, f"v{n}").live() for n in range(config.watchers)},
-        }
-        board.authors_left = config.authors
-        self._clients += lives
-        return [self.spawn(name, life) for name, life in lives.items()]
+        everybody = lives(self, self.config, self.board, self._users)
+        self._clients += everybody
+        return [self.spawn(name, life) for name, life in everybody.items()]
 
     def _remotes(self) -> list[asyncio.Task[None]]:
         names = [f"x{n}" for n in range(self.config.remote_workers)]
@@ -267,6 +255,7 @@ class World:
         if pending:
             names = ", ".join(sorted(task.get_name() for task in pending))
             raise Violation("not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault.")
+        self.oracle.settled()
         check_races(self.board.decisions, self.board.endings, self.oracle)
         check_outputs(self._core, self.log.all(), SPOKEN)
         check_expiries(self.log, self._well_since)

@@ -94,6 +94,11 @@ class Oracle:
             projections.check_head(self.core, run)
             projections.check_snapshot(self.core, run)
 
+    def settled(self) -> None:
+        """Everybody is served: what sessions remember is whole, and no handoff is left. Raises a Violation."""
+        if self.sessions is not None:
+            self.sessions.check_chains()
+
     def _sessions_moved(self, written: Written) -> list[tuple[SessionId, RunId, int]]:
         """What the group's session facts say; the turns that began of runs that had waited."""
         if self.sessions is None:
