@@ -205,7 +205,8 @@ class Exchange:
             self._gone.set_result(None)
 
     def _make_room(self) -> None:
-        self._room_at = self._loop.time()
+        if self._room_at is not None:
+            self._room_at = self._loop.time()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 

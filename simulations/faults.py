@@ -11,7 +11,7 @@ from .config import Config
 from .network import Network
 from .node import Node
 from .process import Process
-from .store.faulty import Way
+from .store.faulty import Trouble, Way
 from .tape import Tape
 from .trace import Trace
 
@@ -51,9 +51,9 @@ class Machine:
         return service.worker.busy if service is not None and service.worker is not None else 0
 
 
-def paused_for(machines: Sequence[Machine], now: float) -> timedelta:
-    """How long it takes until the last paused process goes on."""
-    until = max(machine.process.incarnation.paused_until for machine in machines)
+def unwell_for(machines: Sequence[Machine], trouble: Trouble, now: float) -> timedelta:
+    """How long it takes until the last paused process goes on, and the last slow answer of the store has come."""
+    until = max(trouble.late_until, *(machine.process.incarnation.paused_until for machine in machines))
     return timedelta(seconds=max(0.0, until - now))
 
 

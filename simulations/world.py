@@ -16,7 +16,7 @@ from ..infrastructure.eventstore.writer import Work, Written
 from .anyio_patch import patched_anyio
 from .bugs import bugs_end
 from .config import Config, conditions, draw_config, machines, trouble
-from .faults import Machine, Plan, paused_for
+from .faults import Machine, Plan, unwell_for
 from .guard import guarded
 from .limits import small_limits
 from .loop import Deadlock, SimLoop, StepBudget
@@ -234,7 +234,7 @@ class World:
     def _heal(self, planned: Sequence[asyncio.Task[None]]) -> None:
         self.trace.emit("phase", name="heal")
         self.healed = True
-        self._well_since = self._clock.now() + paused_for(self._machines, self.loop.time())
+        self._well_since = self._clock.now() + unwell_for(self._machines, self._shore.trouble, self.loop.time())
         for task in planned:
             task.cancel()
         self.network.mend()
@@ -263,7 +263,7 @@ class World:
 
     async def _probe(self) -> None:
         """A new run is served promptly: a wake-up that was lost for good shows here."""
-        await asyncio.sleep(paused_for(self._machines, self.loop.time()).total_seconds())
+        await asyncio.sleep(unwell_for(self._machines, self._shore.trouble, self.loop.time()).total_seconds())
         self.trace.emit("phase", name="probe")
         task = self.spawn("probe", Probe(self, "probe", lambda: sum(machine.busy for machine in self._machines)).live())
         _, pending = await asyncio.wait([task], timeout=LONG_S + PROBE_S)

@@ -12,6 +12,7 @@ from typing import Final
 
 import httpx
 
+from ...domain.errors import Draining, StoreUnavailable
 from ...domain.frames import TERMINAL_TYPES
 from ...domain.ports import Ids
 from .errors import StreamSpliced, UnexpectedAnswer, Unreachable, is_passing, refusal
@@ -157,7 +158,7 @@ class Follower:
         run_id = (frame.id or "").partition(".")[0]
         try:
             return await self._hides_frames(run_id)
-        except Unreachable as error:  # not taken yet: it comes again after the reconnect
+        except (Unreachable, StoreUnavailable, Draining) as error:  # not taken yet: it comes again after the reconnect
             raise _Broken("the run's request_config could not be read") from error
 
     def _is_last(self, frame: Frame) -> bool:

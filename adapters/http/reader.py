@@ -107,16 +107,28 @@ class Reader:
             self.push(block, last=True, then=_nothing_more)
 
     async def write(self, body: bytes, *, last: bool = False) -> None:
-        """Send and wait until the socket took it (catch-up)."""
+        """Send and wait until the socket took it (catch-up). Whatever else is to be sent meanwhile waits, too."""
+        if self.parked and self.task is not None:
+            await asyncio.wait([self.task])  # a keepalive is still on its way: it must not come after the end
+        if self.closed:
+            return  # it was told goodbye while the store was asked for this
         self.idle = False
         if self.preamble and body and body is not KEEPALIVE:
             body, self.preamble = self.preamble + body, b""
         if last:
             self.closed = True
+        self.parked = True
         try:
             await self._send({"type": "http.response.body", "body": body, "more_body": not last})
         except OSError:
             self.close()
+        self.parked = False
+        self.stalled_ticks = 0
+        if self._farewell is not None and not self.closed:
+            self.push(self._aside + self._farewell, last=True, then=_nothing_more)
+        elif self._aside and not self.closed:
+            block, self._aside = self._aside, b""
+            await self.write(block)
 
     def abort(self) -> None:
         """Give up on a socket that takes nothing: closing it politely would wait for it for ever."""

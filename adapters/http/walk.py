@@ -140,9 +140,8 @@ class Walk:
         state = snapshot.state(run.request_config)
         if self._session_id is not None:
             state = {**state, **await self._earlier(run, state["messages"])}
-        if not self.reader.closed:  # as with a page: it may have been told goodbye meanwhile
-            await self.reader.write(sse.event("stream.snapshot", {"state": state, "seq": snapshot.seq}))
-            self.reader.seq = snapshot.seq
+        await self.reader.write(sse.event("stream.snapshot", {"state": state, "seq": snapshot.seq}))
+        self.reader.seq = snapshot.seq
 
     async def _earlier(self, run: Run, messages: Sequence[Fields]) -> dict[str, Any]:
         """A session's state has the messages of the turns before, the newest of them; `before` pages on from there."""
@@ -166,7 +165,7 @@ class Walk:
         last = feed.terminal and seq == feed.head and reader.successor is None
         body = b"".join(pieces)
         reader.seq = seq
-        if (body or last) and not reader.closed:  # it may have been told goodbye while the store was asked
+        if body or last:
             await reader.write(body, last=last)
         return reader.closed or not records or seq + 1 >= feed.start
 

@@ -116,4 +116,16 @@ CLIENTS: Final = (
             ),
         ),
     ),
+    Planted(
+        "client-gives-up-over-a-config",
+        "The client that can't read for a while whether a run hides frames ends the stream.",
+        ("client-raised",),
+        (
+            Edit(
+                "adapters.client.follow:Follower._is_filtered",
+                "except (Unreachable, StoreUnavailable, Draining) as error:",
+                "except ZeroDivisionError as error:",
+            ),
+        ),
+    ),
 )

@@ -61,8 +61,18 @@ STREAMS_FOUND: Final = (
         "A page that was being read is sent although the reader was told goodbye meanwhile.",
         ("sent-after-the-end",),
         (
-            Edit("adapters.http.walk:Walk._page", "if (body or last) and not reader.closed:", "if body or last:"),
+            Edit("adapters.http.reader:Reader.write", "if self.closed:", "if False:"),
             Edit("adapters.http.walk:Walk._page", "pieces: list[bytes] = []", _SLOWLY + "pieces: list[bytes] = []"),
+        ),
+    ),
+    Planted(
+        "keepalive-after-the-end",
+        "A keepalive that waits for a full socket does not hold up the next page, and comes after the last one.",
+        ("sent-after-the-end",),
+        (
+            Edit("adapters.http.broadcaster:Broadcaster._keep_alive", "keepalive_s / 2", "keepalive_s / 6"),
+            Edit("adapters.http.reader:Reader.write", "self.parked = True", "pass"),
+            Edit("adapters.http.reader:Reader.write", "if self.parked and self.task is not None:", "if False:"),
         ),
     ),
     Planted(
@@ -70,11 +80,11 @@ STREAMS_FOUND: Final = (
         "A snapshot that was being read is sent although the reader was told goodbye meanwhile.",
         ("sent-after-the-end",),
         (
-            Edit("adapters.http.walk:Walk._snapshot", "and not self.reader.closed:", "and self.reader is not None:"),
+            Edit("adapters.http.reader:Reader.write", "if self.closed:", "if False:"),
             Edit(
                 "adapters.http.walk:Walk._snapshot",
-                "if snapshot is not None",
-                f"{_SLOWLY}if snapshot is not None",
+                "if snapshot is None:",
+                f"{_SLOWLY}if snapshot is None:",
             ),
         ),
     ),
@@ -133,10 +143,12 @@ WORKERS_FOUND: Final = (
             Edit(f"{_WORKER}._sweep", "await self._quietly(self._application.sweep())", "self._wake.set()"),
             Edit(
                 f"{_WORKER}._claim",
-                "with suppress(TimeoutError):  # expired leases announce themselves to nobody\n"
-                "            await asyncio.wait_for(self._wake.wait(), self._times.sweep_s)",
+                "with suppress(TimeoutError):\n"
+                "            async with asyncio.timeout_at(due):\n"
+                "                await self._wake.wait()",
                 "try:\n"
-                "            await asyncio.wait_for(self._wake.wait(), self._times.sweep_s)\n"
+                "            async with asyncio.timeout(self._times.sweep_s):\n"
+                "                await self._wake.wait()\n"
                 "        except TimeoutError:\n"
                 "            await self._quietly(self._application.sweep())",
             ),

@@ -12,7 +12,7 @@ RUNS: Final = (
         "A run that has completed can still be cancelled.",
         ("after-terminal",),
         (
-            Edit(f"{_APPLICATION}.cancel", "if not run.final:", "if run.status is not Status.CANCELLED:"),
+            Edit(f"{_APPLICATION}.cancel", "if run.final else", "if run.status is Status.CANCELLED else"),
             Edit("domain.transitions:check", "if target not in", 'if command != "cancel" and target not in'),
         ),
     ),
@@ -20,7 +20,7 @@ RUNS: Final = (
         "cancel-refused-after-the-end",
         "A cancel that comes too late is refused instead of being answered with how the run ended.",
         ("ending-not-linearizable",),
-        (Edit(f"{_APPLICATION}.cancel", "if not run.final:", "if True:"),),
+        (Edit(f"{_APPLICATION}.cancel", "if run.final else", "if False else"),),
     ),
     Planted(
         "cancel-answered-blindly",
@@ -29,8 +29,8 @@ RUNS: Final = (
         (
             Edit(
                 f"{_APPLICATION}.cancel",
-                "return view_of(tx, run)",
-                "return view_of(tx, run.model_copy(update={'status': Status.CANCELLED}))",
+                "run if run.final else",
+                "run.model_copy(update={'status': Status.CANCELLED}) if run.final else",
             ),
         ),
     ),
@@ -38,7 +38,7 @@ RUNS: Final = (
         "cancel-leaves-parts-open",
         "A cancel does not say which parts it closes.",
         ("closes-wrong",),
-        (Edit(f"{_APPLICATION}.cancel", "tuple(tx.head(run.run_id).outline.parts)", "()"),),
+        (Edit(f"{_APPLICATION}._cancel", "tuple(tx.head(run.run_id).outline.parts)", "()"),),
     ),
     Planted(
         "completed-with-open-parts",
@@ -85,8 +85,8 @@ RUNS: Final = (
         "A session takes a turn while another one is active.",
         ("session-busy-twice",),
         (
-            Edit(f"{_APPLICATION}.start_run", "if session.active_run_id is not None:", "if False:"),
-            Edit("domain.session:Session.allow", "self.active_run_id is not None:", "False:"),
+            Edit(f"{_APPLICATION}.start_run", "free = active is None", "free = True or active is None"),
+            Edit("domain.session:Session._allow_turn", "if self.active_run_id is not None:", "if False:"),
         ),
     ),
     Planted(
@@ -94,8 +94,8 @@ RUNS: Final = (
         "A turn's number is one more than the next.",
         ("turn-order",),
         (
-            Edit("domain.steps:begin_turn", "session.turns + 1, session", "session.turns + 2, session"),
-            Edit("domain.session:Session.allow", "fact.turn != self.turns + 1", "fact.turn <= self.turns"),
+            Edit("domain.steps:begin_turn", "len(session.queue) + 1", "len(session.queue) + 2"),
+            Edit("domain.session:Session._allow_turn", "fact.turn != following", "fact.turn < following"),
         ),
     ),
     Planted(

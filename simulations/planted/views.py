@@ -28,7 +28,7 @@ FILTERS: Final = (
         (
             Edit(
                 "adapters.http.walk:Walk._snapshot",
-                "snapshot.state(feed.view.run.request_config)",
+                "snapshot.state(run.request_config)",
                 "snapshot.state()",
             ),
         ),
@@ -39,7 +39,7 @@ FILTERS: Final = (
         ("history-differs",),
         (
             Edit(
-                "adapters.http.sessions:_as_shown",
+                "adapters.http.history:_as_shown",
                 "if config.shows_everything:",
                 "if True:",
             ),

@@ -52,8 +52,8 @@ WAKEUPS: Final = (
             ),
             Edit(
                 "adapters.worker:Worker._claim",
-                "self._claim_up_to(max(free, 0)))",
-                "self._claim_up_to(max(free, 0)))\n        await asyncio.sleep(0.02)\n        self._wake.clear()",
+                "self._claim_if(due=overdue))",
+                "self._claim_if(due=overdue))\n        await asyncio.sleep(0.02)\n        self._wake.clear()",
             ),
         ),
     ),

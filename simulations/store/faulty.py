@@ -66,10 +66,12 @@ class Trouble:
     wake_lost_p: float = 0.0
     wake_twice_p: float = 0.0
     wake_late_s: float = 0.0
+    late_until: float = 0.0
+    """When the last of what is late by now will have come."""
 
     def end(self) -> None:
-        """From now on all is well."""
-        for name, value in asdict(Trouble()).items():
+        """From now on nothing new goes wrong."""
+        for name, value in asdict(Trouble(late_until=self.late_until)).items():
             setattr(self, name, value)
 
 
@@ -115,9 +117,10 @@ class Way:
     def _late(self, what: str) -> float:
         if self.trouble.late_s <= 0:
             return 0.0
-        return self._tape.sparse(f"store.late-{what}:{self._name}", LATE_STEPS, self.trouble.density) * (
-            self.trouble.late_s
-        )
+        steps = self._tape.sparse(f"store.late-{what}:{self._name}", LATE_STEPS, self.trouble.density)
+        late_s = steps * self.trouble.late_s
+        self.trouble.late_until = max(self.trouble.late_until, self._loop.time() + late_s)
+        return late_s
 
     def _reply_s(self) -> float:
         if self._doomed:

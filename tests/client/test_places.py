@@ -7,8 +7,8 @@ import pytest
 from reattach.adapters.client import Client, Frame, StreamSpliced
 
 from .following import FRAMES, LOG, followed
-from .logs import OTHER, RUN, RUN_AS_IT_IS, SESSION, Line, body, event, log
-from .wire import Reply, Request, answer, gather, talking
+from .logs import OTHER, RUN, RUN_AS_IT_IS, SESSION, Line, after, body, event, log
+from .wire import FAST, Reply, Request, answer, gather, problem, talking
 
 RESET = event({"type": "stream.reset", "reason": "generation", "cursor": LOG[3].id})
 
@@ -76,6 +76,25 @@ def test_a_gap_that_the_runs_request_config_explains() -> None:
     assert [frame.seq for frame in asyncio.run(scenario(["tool"]))] == [1, 2, 3, 9, 10]
     with pytest.raises(StreamSpliced):
         asyncio.run(scenario(None))
+
+
+@pytest.mark.parametrize("code", ["store_unavailable", "draining"])
+def test_a_gap_that_can_not_be_explained_yet_is_a_break_and_no_end(code: str) -> None:
+    """Found by the simulator (seed 209): the store was away for a moment, and the reader gave up for good."""
+    shown = [line for line in LOG if not line.data["type"].startswith("text.")]
+    resource = RUN_AS_IT_IS | {"request_config": {"kinds": ["tool"], "tool_output": "full"}}
+    refusals = iter([problem(503, code)] * FAST.attempts_max)
+
+    def reply(request: Request) -> Reply:
+        if "/events" in request.target:
+            return Reply(body(after(shown, request.headers.get("last-event-id"))))
+        return next(refusals, answer(resource))
+
+    async def scenario() -> list[Frame]:
+        async with talking(script=reply) as (_, client):
+            return await gather(client.follow(RUN))
+
+    assert [frame.seq for frame in asyncio.run(scenario())] == [1, 2, 3, 9, 10]
 
 
 @pytest.mark.parametrize(
