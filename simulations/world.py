@@ -40,16 +40,12 @@ from .violation import Violation
 from .workload.agents import SPOKEN, world_agents
 from .workload.board import Board
 from .workload.looking import Looking
-from .workload.people import lives
-from .workload.probe import LONG_S, Probe
+from .workload.people import lives, probes
 from .workload.remote import RemoteWorker
 from .workload.users import Users
 
 SETTLE_S: Final = 60.0
 """Seconds after the healing within which everything must have settled."""
-
-PROBE_S: Final = 5.0
-"""Seconds within which a new run must be served from its first to its last frame, once all is well."""
 
 REST_S: Final = 6.0
 """Seconds that connections and tasks get to go away at the end."""
@@ -262,13 +258,13 @@ class World:
         self._users.judge_all(self._core, self.log.all())
 
     async def _probe(self) -> None:
-        """A new run is served promptly: a wake-up that was lost for good shows here."""
+        """What is new is served promptly: a wake-up that was lost for good shows here."""
         await asyncio.sleep(unwell_for(self._machines, self._shore.trouble, self.loop.time()).total_seconds())
         self.trace.emit("phase", name="probe")
-        task = self.spawn("probe", Probe(self, "probe", lambda: sum(machine.busy for machine in self._machines)).live())
-        _, pending = await asyncio.wait([task], timeout=LONG_S + PROBE_S)
-        if pending:
-            raise Violation("probe-late", f"New runs were not served within {PROBE_S:.0f} s although all is well.")
+        for probe, most_s in probes(self, self.config, self.board, lambda: sum(one.busy for one in self._machines)):
+            _, pending = await asyncio.wait([self.spawn("probe", probe)], timeout=most_s)
+            if pending:
+                raise Violation("probe-late", f"What is new was not served within {most_s:.0f} s although all is well.")
 
     async def _rest(self, remotes: Sequence[asyncio.Task[None]]) -> None:
         """Nothing is left behind, and looking changes nothing."""

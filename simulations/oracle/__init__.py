@@ -98,6 +98,7 @@ class Oracle:
         """Everybody is served: what sessions remember is whole, and no handoff is left. Raises a Violation."""
         if self.sessions is not None:
             self.sessions.check_chains()
+            self.sessions.check_handoffs()
 
     def _sessions_moved(self, written: Written) -> list[tuple[SessionId, RunId, int]]:
         """What the group's session facts say; the turns that began of runs that had waited."""

@@ -236,6 +236,14 @@ class Sessions:
                 detail = f"The memory of {session_id} breaks at {broken or len(entries)} of {len(log.hashes)}."
                 raise Violation("memory-chain", detail, session_id=session_id)
 
+    def check_handoffs(self) -> None:
+        """Every handoff has ended. Raises handoff-stuck."""
+        for session_id, log in self.logs.items():
+            handing = log.handing_off
+            if handing is not None:
+                detail = f"{handing.handoff_id} of {session_id} was good until {handing.expires_at}, and has not ended."
+                raise Violation("handoff-stuck", detail, session_id=session_id)
+
     def waiting(self, session_id: SessionId, run_id: RunId) -> bool:
         """Whether the run's turn has not come."""
         log = self.logs.get(session_id)
