@@ -10,7 +10,7 @@ from typing import Final
 
 from .network import WINDOW_BYTES, Conditions
 from .scheduling import Strategy
-from .store.faulty import Trouble
+from .store.trouble import Trouble
 from .tape import Tape
 
 FAULTS: Final = (
@@ -30,6 +30,7 @@ FAULTS: Final = (
     "stall",
     "late-read",
     "crash",
+    "punctual",
 )
 """The classes of faults."""
 
@@ -139,6 +140,7 @@ def trouble(config: Config, tape: Tape) -> Trouble:
         unread_p=config.rate("store-lost", 0.01),
         stall_p=config.rate("stall", 0.01),
         crash_p=config.rate("crash", 0.01),
+        punctual_p=config.rate("punctual", 0.3) if config.owners else 0.0,
         wake_lost_p=config.rate("wake-up", 0.2),
         wake_twice_p=config.rate("wake-up", 0.1),
         wake_late_s=0.05 if config.has("wake-up") else 0.0,

@@ -109,7 +109,7 @@ class World:
         self.log: Log = self.oracle.log
         self._users = Users.load(agents)
         self._agents = world_agents(self._users.agents, elsewhere=config.remote_workers > 0)
-        self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core)
+        self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core, self.oracle.next_end)
         self._sources = 0
         self._machines = [self._machine(name, serves=serves) for name, serves in machines(config)]
         self._plans = [Plan(self, machine) for machine in self._machines]

@@ -37,7 +37,8 @@ class Oracle:
 
     `now` is the store's clock, `mark` is told of each interesting thing reached (MARKS). `retention_s` is how long
     the store keeps Idempotency-Keys. `rows` are the same store's sessions, if they are to be judged; `tell` gets each
-    of their facts, `grace_s` is how long a session is left alone before it may be summarized. `intent_of` may tell from a run.created frame which wish of a client it fulfils.
+    of their facts, `grace_s` is how long a session is left alone before it may be summarized. `intent_of` may tell from
+    a run.created frame which wish of a client it fulfils.
     """
 
     def __init__(
@@ -93,6 +94,10 @@ class Oracle:
         for run in looks:
             projections.check_head(self.core, run)
             projections.check_snapshot(self.core, run)
+
+    def next_end(self, after: float) -> float | None:
+        """The next second of the world at which a session's lease, claim or handoff ends."""
+        return self.sessions.next_end(after) if self.sessions is not None else None
 
     def settled(self) -> None:
         """Everybody is served: what sessions remember is whole, and no handoff is left. Raises a Violation."""

@@ -1,4 +1,4 @@
-"""What a session's stream says beside the log: that the reader is not the owner any more, and what stands in for what."""
+"""What a session's stream says beside the log: what becomes of the reader's ownership, and what stands in for what."""
 
 from typing import Any
 

@@ -3,7 +3,7 @@
 Which frames make one record, from which state and to which, stands in `shapes.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 

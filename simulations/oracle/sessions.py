@@ -142,7 +142,7 @@ class Sessions:
                 detail = f"{log.session_id} is handed over to {fact.owner}, and its owner was not ready."
                 raise Violation("handoff-not-ready", detail, **where)
         if other is not None and not live and fact.how != "handed_over":
-            self._mark("lease-lapsed-resume")
+            self._mark("lease-lapsed-resume" if self._now() != log.lease else "resumed-on-the-instant")
         self._mark(f"attach-{fact.how.replace('_', '-')}")
         if log.owner == fact.owner:
             self._mark("owner-came-back")

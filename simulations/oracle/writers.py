@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from ...domain.errors import ReattachError, SessionEpochRequired, SessionOwned, StaleSession, SummaryNotDue
+from ...domain.errors import ReattachError, SessionEpochRequired, SessionOwned, StaleSession, StaleToken, SummaryNotDue
 from ...domain.identifiers import SessionId
 from ...domain.memory import Memory
 from ...domain.requests import Idempotency
@@ -18,6 +18,7 @@ _MARKS: Final[Mapping[type[Exception], str]] = {
     SessionOwned: "resume-refused",
     SessionEpochRequired: "stranger-refused",
     StaleSession: "stale-session-refused",
+    StaleToken: "stale-token-refused",
     SummaryNotDue: "summary-not-due",
 }
 
@@ -82,10 +83,9 @@ class Writers:
         if mark is not None:
             self._mark(mark)
         until = error.fields.get("lease_expires_at") or error.fields.get("due_at")
-        if mark is not None and isinstance(until, datetime):
-            if until <= self._now():
-                detail = f"Refused at {self._now()} because of what was over at {until}: {error}"
-                raise Violation("lease-boundary", detail, until=until.isoformat())
+        if mark is not None and isinstance(until, datetime) and until <= self._now():
+            detail = f"Refused at {self._now()} because of what was over at {until}: {error}"
+            raise Violation("lease-boundary", detail, until=until.isoformat())
 
     def _resumed(self, client: object, value: Resumed) -> None:
         """Raises epoch-not-given."""

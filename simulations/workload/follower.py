@@ -48,7 +48,7 @@ class Follower:
         epoch: int | None = None,
         noticed: Callable[[Seen], None] = lambda _: None,
     ) -> None:
-        """`restless` is the probability that it drops after a piece; `took` gets each frame, `noticed` what is of no log.
+        """`restless` is the probability that it drops after a piece; `took` gets each frame, `noticed` what has no id.
 
         `after` is a cursor to begin with, `epoch` the session's that the reader says it holds.
         """

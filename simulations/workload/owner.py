@@ -8,6 +8,7 @@ from typing import Any, Final
 from ...domain.identifiers import SESSION_PREFIX, SessionId
 from ..exchange import ConnectionLost
 from ..oracle.delivery import Seen
+from ..process import EPOCH
 from ..violation import Violation
 from .board import Board
 from .client import Client, Place, Reply, asking
@@ -22,6 +23,9 @@ ACTS_MAX: Final = 5
 
 PAUSE_S: Final = (0.1, 0.6, 2.0, 4.5)
 """Seconds between two visits, and of doing nothing: the last is longer than a lease and the grace after it."""
+
+JUST_BEFORE_S: Final = 0.15
+"""Seconds before the end of another's lease at which somebody tries to be the next owner."""
 
 ON_BUSY: Final = ("enqueue", "reject", "interrupt")
 SCRIPTS: Final[tuple[list[dict[str, Any]], ...]] = (
@@ -104,6 +108,11 @@ class Owner:
                 return held
         key = self._client.new_key() if tape.chance(f"owner.keyed:{name}", 0.7) else None
         held = await self._resuming.resume(session_id, takeover=tape.chance(f"owner.takes:{name}", 0.3), key=key)
+        if held is None and tape.chance(f"owner.waits:{name}", 0.5):  # until just before the other's lease is over
+            until = self._world.log.sessions[session_id].lease
+            rest_s = (until - EPOCH).total_seconds() - self._world.loop.time() if until is not None else 0.0
+            await asyncio.sleep(max(0.0, rest_s - JUST_BEFORE_S))
+            held = await self._resuming.resume(session_id, key=self._client.new_key())
         if held is None and tape.chance(f"owner.insists:{name}", 0.5):
             held = await self._resuming.resume(session_id, takeover=True, key=self._client.new_key())
         return held
@@ -161,7 +170,7 @@ class Owner:
         await self._append(held, key, {"wish": key})
 
     async def _append(self, held: Held, key: str, content: dict[str, str]) -> None:
-        """One try, or as many as it takes. What is not heard of is said again at the next visit, under another epoch."""
+        """One try, or as many as it takes. What nobody heard is said again at the next visit, under another epoch."""
         path = f"/v1/sessions/{held.session_id}/memories"
         forgetful = self._world.tape.chance(f"owner.forgets:{self._name}", 0.3)
         known = (held.session_id, key, content)
