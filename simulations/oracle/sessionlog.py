@@ -63,6 +63,8 @@ class SessionLog:
     lease: datetime | None = None
     active: RunId | None = None
     active_at: datetime | None = None
+    how: str = ""
+    """How its owner came: resumed, taken_over or handed_over."""
     warning: str | None = None
     watermark: int = 0
     handing: Handing | None = None

@@ -146,7 +146,7 @@ class Sessions:
         self._mark(f"attach-{fact.how.replace('_', '-')}")
         if log.owner == fact.owner:
             self._mark("owner-came-back")
-        log.owner, log.epoch, log.lease = fact.owner, fact.epoch, None
+        log.owner, log.epoch, log.lease, log.how = fact.owner, fact.epoch, None, fact.how
         log.owners[fact.epoch] = fact.owner
 
     def _detached(self, log: SessionLog, fact: Detached) -> None:

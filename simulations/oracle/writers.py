@@ -38,7 +38,7 @@ class Writers:
             return None
         value = result.value
         if isinstance(value, Resumed):
-            self._resumed(asked.get("client"), value)
+            self._resumed(asked, value)
             return value.session_id
         session_id, tenant = asked.get("session_id"), asked.get("tenant")
         if not isinstance(session_id, str) or not isinstance(tenant, str) or "run_id" in asked:
@@ -87,12 +87,16 @@ class Writers:
             detail = f"Refused at {self._now()} because of what was over at {until}: {error}"
             raise Violation("lease-boundary", detail, until=until.isoformat())
 
-    def _resumed(self, client: object, value: Resumed) -> None:
-        """Raises epoch-not-given."""
+    def _resumed(self, asked: Mapping[str, Any], value: Resumed) -> None:
+        """Raises epoch-not-given, or owner-ousted by a takeover that nobody asked for."""
+        client = asked.get("client")
         log = self._sessions.logs.get(value.session_id)
         if log is None or log.owners.get(value.epoch) != client or value.continuity.count > len(log.hashes):
             detail = f"{client} is told that it owns {value.session_id} under {value.epoch}; the facts say otherwise."
             raise Violation("epoch-not-given", detail, session_id=value.session_id, epoch=value.epoch)
+        if log.epoch == value.epoch and log.how == "taken_over" and not asked.get("takeover"):
+            detail = f"{client} takes {value.session_id} over from a live owner, and has not asked for that."
+            raise Violation("owner-ousted", detail, session_id=value.session_id, epoch=value.epoch)
 
     def _remembered(self, session_id: SessionId, value: Memory) -> None:
         """Raises memory-lost."""

@@ -9,6 +9,7 @@ from .edit import Planted
 from .found import FOUND
 from .leases import OWNERSHIP
 from .runs import RUNS
+from .sessions import SESSIONS
 from .stores import STORES
 from .streams import STREAMS
 from .views import VIEWS
@@ -16,5 +17,5 @@ from .wakeups import WAKEUPS
 
 BUGS: Final[tuple[Planted, ...]] = (
     *(*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES),
-    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND),
+    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND, *SESSIONS),
 )

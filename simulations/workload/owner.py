@@ -27,6 +27,9 @@ PAUSE_S: Final = (0.1, 0.6, 2.0, 4.5)
 JUST_BEFORE_S: Final = 0.15
 """Seconds before the end of another's lease at which somebody tries to be the next owner."""
 
+WARNED_S: Final = 30.0
+"""Seconds within which a stream says that its session stands in for another: longer than any trouble."""
+
 ON_BUSY: Final = ("enqueue", "reject", "interrupt")
 SCRIPTS: Final[tuple[list[dict[str, Any]], ...]] = (
     [{"text": "Done."}],
@@ -119,8 +122,13 @@ class Owner:
 
     async def _ask_wrongly(self, wrong: str) -> None:
         """An id that is none gets a session that stands in for it, once for all repeats; its stream says so."""
-        held = await self._resuming.resume(wrong, key=self._client.new_key())
-        if held is not None:
+        key = self._client.new_key()
+        held = await self._resuming.resume(wrong, key=key)
+        again = await self._resuming.resume(wrong, key=key)
+        if held is not None and again is not None:
+            if again.session_id != held.session_id:
+                detail = f"{self._name}: {key} gave {held.session_id}, then {again.session_id}."
+                raise Violation("not-idempotent", detail)
             await self._read_warning(held.session_id)
 
     async def _read_warning(self, session_id: SessionId) -> None:
@@ -133,7 +141,7 @@ class Owner:
         reading = Follower(Client(self._world, f"{self._name}w"), session_id=session_id, noticed=noticed)
         task = self._world.spawn(f"{self._name}w", reading.follow())
         try:
-            async with asyncio.timeout(60.0):
+            async with asyncio.timeout(WARNED_S):
                 await warned.wait()
         except TimeoutError:
             raise Violation(
@@ -252,5 +260,6 @@ class Owner:
         held = await self._resuming.resume(session_id, key=self._client.new_key())
         if held is not None and self._world.tape.chance(f"owner.reads-warning:{self._name}", 0.5):
             await self._read_warning(held.session_id)
-        if self._world.tape.chance(f"owner.deletes:{self._name}", 0.3):
+        if self._world.tape.chance(f"owner.deletes:{self._name}", 0.5):
             await self._client.ask("DELETE", f"/v1/sessions/{session_id}")
+            await self._resuming.resume(session_id, key=self._client.new_key())

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from ...domain.identifiers import SessionId
-from ..oracle.sessionlog import OPEN, SessionLog
+from ...domain.identifiers import SESSION_PREFIX, SessionId, is_identifier
+from ..oracle.sessionlog import DELETED, FINALIZED, SessionLog
 from ..oracle.tails import SLACK_S, Interval, check_tail
 from ..process import EPOCH
 from ..violation import Violation
@@ -15,6 +15,8 @@ from .client import Client, Reply
 
 LIMITS: Final = (20, 1, 2, 5)
 """Messages that are asked of a tail; the first is what a resume answers."""
+
+_CODES: Final = {FINALIZED: "SESSION_FINALIZED", DELETED: "SESSION_NOT_FOUND"}
 
 REFUSED: Final = ("SESSION_BUSY", "handoff_conflict", "not_found")
 """Codes of a resume that gives nothing. The last is an unknown handoff."""
@@ -90,8 +92,9 @@ class Resuming:
         session_id, code = SessionId(reply.body["session_id"]), reply.body["code"]
         warning, wanted = reply.body["warning"], self._log.sessions.get(SessionId(asked))
         called, returned = reply.called - SLACK_S, reply.returned + SLACK_S
-        open_all_along = wanted is not None and all(one.status == OPEN for one in wanted.during(called, returned))
-        if open_all_along or warning is None or (warning["code"], warning["asked"]) != (code, asked[:80]):
+        statuses = [one.status for one in wanted.during(called, returned)] if wanted is not None else []
+        codes = [_CODES.get(status) for status in statuses] or [_unknown(asked)]
+        if code not in codes or warning is None or (warning["code"], warning["asked"]) != (code, asked[:80]):
             detail = f"{self._client.name}: {asked} was answered with {session_id}, {code} and {warning}."
             raise Violation("stand-in-wrong", detail, session_id=session_id)
         if self._log.sessions[session_id].warning != code or reply.body["resumed"]:
@@ -129,3 +132,8 @@ class Resuming:
     def judge_tail(self, session: SessionLog, tail: Mapping[str, Any], limit: int, reply: Reply) -> None:
         """Whether it was right while it was asked for. Raises what `check_tail` does."""
         check_tail(self._log, session, tail, limit, Interval(reply.called, reply.returned), self._mark)
+
+
+def _unknown(asked: str) -> str:
+    """The code for an id that nobody has heard of."""
+    return "SESSION_NOT_FOUND" if is_identifier(SESSION_PREFIX, asked) else "INVALID_SESSION_ID"

@@ -54,6 +54,7 @@ class SessionProbe:
         await self._be_asked(held)
         await self._post(self._two, held, "detach", {})
         await self._summarize()
+        await self._summarize_too_late()
         self._world.mark("session-probed")
 
     # The steps.
@@ -71,6 +72,8 @@ class SessionProbe:
         await self._need(await two.ask("POST", path, {"handoff_id": "probe"}), 201)
         await self._heard("HANDOFF_REQUESTED")
         third = await self._start(one, held, _SHORT)
+        too_early = {"client_id": two.name, "handoff_id": "probe"}
+        await self._need(await two.ask("POST", f"/v1/sessions/{self._session_id}/resume", too_early), 409)
         early = await self._post(one, held, "handoffs/probe", {"action": "ready"})
         if early.status == 200 and self._world.log.terminal(first) is None:
             raise Violation("handoff-not-drained", f"The probe's handoff is ready, and {first} is not done.")
@@ -144,7 +147,37 @@ class SessionProbe:
                 "staged-dropped", f"The probe's summary was staged; its next claimer is given {again.body}."
             )
         await self._need(await self._one.ask("POST", f"{path}/complete", token), 409)
-        await self._need(await self._two.ask("POST", f"{path}/complete", {"token": again.body["token"]}), 200)
+        done = await self._two.ask("POST", f"{path}/complete", {"token": again.body["token"]})
+        await self._need(done, 200)
+
+    async def _summarize_too_late(self) -> None:
+        """A memory that comes after the claim voids it, at whatever step."""
+        path, one, two = f"/v1/sessions/{self._session_id}/summary", self._one, self._two
+        held = await self._resume(one)
+        await self._need(await self._post(one, held, "memories", {"content": 3}, key=one.new_key()), 201)
+        await self._post(one, held, "detach", {})
+        await asyncio.sleep(DUE_S)
+        claim = await self._need(await two.ask("POST", f"{path}/claim", {"by": "probe"}), 200)
+        token = {"token": claim.body["token"]}
+        await self._need(await two.ask("POST", f"{path}/stage", {**token, "result": "milk"}), 200)
+        held = await self._resume(one)
+        await self._need(await self._post(one, held, "memories", {"content": 4}, key=one.new_key()), 201)
+        await self._need(await two.ask("POST", f"{path}/complete", token), 409)
+        await self._end(held)
+
+    async def _end(self, held: Held) -> None:
+        """Finalized it takes nothing any more, deleted it never was; whoever comes gets another session, and is told."""
+        one = self._one
+        await self._need(await self._post(one, held, "finalize", {}), 200)
+        await self._need(await self._post(one, held, "memories", {"content": 5}), 409)
+        await self._stands_in("SESSION_FINALIZED")
+        await self._need(await one.ask("DELETE", f"/v1/sessions/{self._session_id}", headers=held.headers), 204)
+        await self._stands_in("SESSION_NOT_FOUND")
+
+    async def _stands_in(self, code: str) -> None:
+        other = await Resuming(self._one, self._board).resume(self._session_id, key=self._one.new_key())
+        if other is None or other.resumed or self._world.log.sessions[other.session_id].warning != code:
+            raise Violation("stand-in-wrong", f"The probe's session is {code}, and was answered with {other}.")
 
     # What they are made of.
 
