@@ -242,12 +242,15 @@ class World:
         """Everybody is served, and every run has ended."""
         until = self.loop.time() + SETTLE_S
         _, pending = await asyncio.wait(people, timeout=SETTLE_S)
-        while (runs := self.log.unended()) and self.loop.time() < until:  # noqa: ASYNC110  - a late request's; costs no time
+        while (self.log.unended() or self.oracle.handing()) and self.loop.time() < until:  # noqa: ASYNC110  - a late request's; costs no time
             await asyncio.sleep(1.0)
+        runs, handoff = self.log.unended(), self.oracle.handing()
         if runs:
             run = self.oracle.safety.runs[runs[0]]
             detail = f"{runs[0]} is still {run.now.status} {SETTLE_S:.0f} s after the last fault."
             raise Violation("run-stuck", detail, run_id=runs[0])
+        if handoff:
+            raise Violation("handoff-stuck", f"{handoff} has not ended {SETTLE_S:.0f} s after the last fault.")
         if pending:
             names = ", ".join(sorted(task.get_name() for task in pending))
             raise Violation("not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault.")

@@ -60,9 +60,8 @@ class Oracle:
         self._leases = Leases(core, now, mark)
         self.sessions: Sessions | None = None
         if rows is not None:
-            self.sessions = Sessions(rows, self.log, now, mark, tell, grace_s)
+            self.sessions = Sessions(rows, self.log, now, mark, tell=tell, grace_s=grace_s)
             self._writers = Writers(self.sessions, now, mark)
-            self.safety.waiting = self.sessions.waiting
 
     def committed(self, group: Sequence[Work], written: Written) -> None:
         """Judge a group that was just committed. Raises a Violation."""
@@ -84,6 +83,8 @@ class Oracle:
             self.safety.begin(session_id, run_id, turn)
         self._works.group(group, written, heads)
         if self.sessions is not None:
+            for run in facts.values():
+                self.sessions.check_turn(run)
             self.sessions.rows(written.news)
             self._judge_writers(self.sessions, group, written)
         appends = [work for work in group if isinstance(work, Append) and work.batch.checkpoint is not None]
@@ -99,11 +100,14 @@ class Oracle:
         """The next second of the world at which a session's lease, claim or handoff ends."""
         return self.sessions.next_end(after) if self.sessions is not None else None
 
+    def handing(self) -> str | None:
+        """A handoff that has not ended."""
+        return self.sessions.handing() if self.sessions is not None else None
+
     def settled(self) -> None:
         """Everybody is served: what sessions remember is whole, and no handoff is left. Raises a Violation."""
         if self.sessions is not None:
             self.sessions.check_chains()
-            self.sessions.check_handoffs()
 
     def _sessions_moved(self, written: Written) -> list[tuple[SessionId, RunId, int]]:
         """What the group's session facts say; the turns that began of runs that had waited."""

@@ -46,8 +46,6 @@ class Safety:
         self._intents: dict[str, RunId] = {}
         self.queued: dict[RunId, None] = {}
         """Runs that were accepted while their session was busy, by its facts."""
-        self.waiting: Callable[[SessionId, RunId], bool] = _never
-        """Whether the turn of a run has still not come when the group is done."""
 
     def record(self, news: Committed) -> RunState:
         """Take one record in; the run it belongs to. Raises a Violation."""
@@ -175,10 +173,6 @@ class Safety:
             session.active = run_id
 
     def _claimed(self, run: RunState) -> None:
-        """Raises queued-run-claimed."""
-        if self.waiting(run.session.session_id, run.run_id):
-            detail = f"{run.run_id} is claimed, and its turn in {run.session.session_id} has not come."
-            raise Violation("queued-run-claimed", detail, run_id=run.run_id)
         run.grammar.require_closed("run.claimed", run.log.head)
         run.grammar.rewind()
         if run.now.epoch > 0:
@@ -270,7 +264,3 @@ class Safety:
         if run.now.status == RUNNING and run.lease is not None and run.lease > self._now():
             detail = f"{run.run_id}: {what}, and its lease lasts until {run.lease} (it is {self._now()})."
             raise Violation("lease-stolen", detail, run_id=run.run_id, lease=run.lease.isoformat())
-
-
-def _never(_session_id: SessionId, _run_id: RunId) -> bool:
-    return False

@@ -33,6 +33,7 @@ from ..violation import Violation
 from . import summarized, turns
 from .log import Log
 from .sessionlog import DELETED, FINALIZED, SessionLog
+from .state import RUNNING, RunState
 
 _ENDS_QUIETLY: Final = (Detached, TurnEnded, Deleted, SummaryClaimed, SummaryStaged, SummaryCompleted)
 """What may still happen to a finalized session."""
@@ -56,6 +57,7 @@ class Sessions:
         log: Log,
         now: Callable[[], datetime],
         mark: Callable[[str], None],
+        *,
         tell: Callable[[Mapping[str, Any]], None],
         grace_s: float,
     ) -> None:
@@ -236,25 +238,27 @@ class Sessions:
                 detail = f"The memory of {session_id} breaks at {broken or len(entries)} of {len(log.hashes)}."
                 raise Violation("memory-chain", detail, session_id=session_id)
 
-    def check_handoffs(self) -> None:
-        """Every handoff has ended. Raises handoff-stuck."""
-        for session_id, log in self.logs.items():
-            handing = log.handing_off
-            if handing is not None:
-                detail = f"{handing.handoff_id} of {session_id} was good until {handing.expires_at}, and has not ended."
-                raise Violation("handoff-stuck", detail, session_id=session_id)
+    def handing(self) -> str | None:
+        """A handoff that has not ended."""
+        return next((log.handing_off.handoff_id for log in self.logs.values() if log.handing_off is not None), None)
 
-    def waiting(self, session_id: SessionId, run_id: RunId) -> bool:
-        """Whether the run's turn has not come."""
-        log = self.logs.get(session_id)
-        return log is not None and run_id in log.queue
+    def check_turn(self, run: RunState) -> None:
+        """Something has happened to this run. Raises queued-run-claimed."""
+        log = self.logs.get(run.session.session_id)
+        if log is not None and run.run_id in log.queue and run.now.status == RUNNING:
+            detail = f"{run.run_id} is claimed, and its turn in {log.session_id} has not come."
+            raise Violation("queued-run-claimed", detail, run_id=run.run_id)
 
     def next_end(self, now: float) -> float | None:
         """When the next lease of an owner, claim, or handoff ends: an instant at which everybody must say the same."""
         ends: list[datetime | None] = []
         for log in self.logs.values():
             handing, claim = log.handing_off, log.claim
-            ends += [log.lease if log.owner else None, handing and handing.expires_at, claim and claim.expires_at]
+            ends += [
+                log.lease if log.owner is not None else None,
+                handing.expires_at if handing is not None else None,
+                claim.expires_at if claim is not None else None,
+            ]
         seconds = [(end - EPOCH).total_seconds() for end in ends if end is not None]
         return min((end for end in seconds if end > now), default=None)
 

@@ -33,7 +33,7 @@ class Interval:
 
 
 def check_tail(
-    log: Log, session: SessionLog, tail: Said, limit: int, within: Interval, mark: Callable[[str], None]
+    log: Log, session: SessionLog, tail: Said, limit: int, within: Interval, *, mark: Callable[[str], None]
 ) -> None:
     """Raises tail-wrong, tail-cursor, tail-messages or approvals-differ."""
     where = {"session_id": session.session_id}
@@ -44,7 +44,7 @@ def check_tail(
         raise Violation("tail-wrong", f"A tail says that {run_id} is active ({tail['status']}); it was not.", **where)
     for moment in moments:
         if tail["cursor"] == _cursor(log, session, moment):
-            _messages(log, session, tail["messages"], moment, limit, mark)
+            _messages(log, session, tail["messages"], moment, limit, mark=mark)
             break
     else:
         expected = [_cursor(log, session, moment) for moment in moments]
@@ -70,7 +70,7 @@ def _cursor(log: Log, session: SessionLog, moment: Change) -> str | None:
 
 
 def _messages(
-    log: Log, session: SessionLog, said: Sequence[Fields], moment: Change, limit: int, mark: Callable[[str], None]
+    log: Log, session: SessionLog, said: Sequence[Fields], moment: Change, limit: int, *, mark: Callable[[str], None]
 ) -> None:
     everything = [pair for run_id in session.turns[: moment.begun] for pair in _of_run(log.run(run_id), moment.active)]
     kept = cut([((0, 0, n), raw) for n, (raw, _) in enumerate(everything)], limit)

@@ -131,7 +131,7 @@ class Resuming:
 
     def judge_tail(self, session: SessionLog, tail: Mapping[str, Any], limit: int, reply: Reply) -> None:
         """Whether it was right while it was asked for. Raises what `check_tail` does."""
-        check_tail(self._log, session, tail, limit, Interval(reply.called, reply.returned), self._mark)
+        check_tail(self._log, session, tail, limit, Interval(reply.called, reply.returned), mark=self._mark)
 
 
 def _unknown(asked: str) -> str:

@@ -166,7 +166,7 @@ class SessionProbe:
         await self._end(held)
 
     async def _end(self, held: Held) -> None:
-        """Finalized it takes nothing any more, deleted it never was; whoever comes gets another session, and is told."""
+        """Finalized it takes nothing any more, deleted it never was; whoever comes gets another and is told."""
         one = self._one
         await self._need(await self._post(one, held, "finalize", {}), 200)
         await self._need(await self._post(one, held, "memories", {"content": 5}), 409)
