@@ -52,12 +52,13 @@ class Resuming:
         """Own it, or what stands in for it; None if it is refused. Raises a Violation."""
         client = self._client
         client.act("resume", session=asked, takeover=takeover or None, handoff=handoff_id)
+        began = client.world.loop.time()
         body = {"client_id": client.name, "takeover": takeover, "handoff_id": handoff_id}
         reply = await client.ask("POST", f"/v1/sessions/{asked}/resume", body, key=key)
         if reply.status == 200:
             return self._owned(asked, reply)
         if reply.status == 201:
-            return self._stand_in(asked, reply)
+            return self._stand_in(asked, reply, began)
         if reply.code == "SESSION_BUSY":
             self._busy(reply)
         if reply.status != 409 and reply.code not in REFUSED:
@@ -87,11 +88,11 @@ class Resuming:
         self.judge_tail(session, reply.body["tail"], LIMITS[0], reply)
         return Held(session_id, epoch, reply.body["tail"], resumed=True)
 
-    def _stand_in(self, asked: str, reply: Reply) -> Held:
-        """Raises stand-in-wrong."""
+    def _stand_in(self, asked: str, reply: Reply, began: float) -> Held:
+        """`began`: the first try, of which this may be the answer. Raises stand-in-wrong."""
         session_id, code = SessionId(reply.body["session_id"]), reply.body["code"]
         warning, wanted = reply.body["warning"], self._log.sessions.get(SessionId(asked))
-        called, returned = reply.called - SLACK_S, reply.returned + SLACK_S
+        called, returned = began - SLACK_S, reply.returned + SLACK_S
         statuses = [one.status for one in wanted.during(called, returned)] if wanted is not None else []
         codes = [_CODES.get(status) for status in statuses] or [_unknown(asked)]
         if code not in codes or warning is None or (warning["code"], warning["asked"]) != (code, asked[:80]):
