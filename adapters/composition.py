@@ -6,9 +6,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,6 +22,7 @@ from ..infrastructure.clock import SystemClock, UuidV7
 from ..infrastructure.eventstore import open_store
 from ..infrastructure.settings import Settings
 from ..infrastructure.settings import load_settings as _load_settings
+from ..infrastructure.verify import breaks
 from .agents.loading import load_agents
 from .http.app import create_app
 from .http.auth import Tokens
@@ -29,7 +30,11 @@ from .http.body import HttpLimits
 from .http.broadcaster import Broadcaster, StreamTimes
 from .http.connection import Connection
 from .http.stream import RunEvents, SessionEvents
+from .mcp import is_installed
 from .worker import Worker, WorkerTimes
+
+if TYPE_CHECKING:
+    from .mcp.served import Served
 
 DEFAULT_AGENTS: Final = "reattach.adapters.agents.demo:agents"
 """Loaded when no agents are named: what a first user meets."""
@@ -45,6 +50,11 @@ _log: Final = logging.getLogger("reattach")
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process: these overrides, then the environment, then the defaults."""
     return _load_settings(os.environ, overrides)
+
+
+def verified(settings: Settings) -> Iterator[str]:
+    """What is wrong in the database, a line each; nothing for a healthy one. Raises as `verify.breaks` does."""
+    return (f"{found.stream} seq {found.seq}: {found.what}" for found in breaks(settings.database))
 
 
 def system_clock() -> Clock:
@@ -84,9 +94,16 @@ class Service:
 
 
 def compose(
-    store: Store, settings: Settings, clock: Clock, ids: Ids, *, agents: Mapping[str, Agent], name: str
+    store: Store,
+    settings: Settings,
+    clock: Clock,
+    ids: Ids,
+    *,
+    agents: Mapping[str, Agent],
+    name: str,
+    mcp: ASGIApp | None = None,
 ) -> Service:
-    """A service over an open store. `name` is its worker's, and must be no other process's."""
+    """A service over an open store. `name` is its worker's, and must be no other process's. `mcp` answers /mcp."""
     limits = Limits(
         lease_s=settings.lease_s,
         approval_timeout_s=settings.approval_timeout_s,
@@ -108,6 +125,7 @@ def compose(
         start_stream=run_events.stream,
         draining=lambda: broadcaster.draining,
         limits=HttpLimits(body_bytes_max=settings.body_bytes_max),
+        mcp=mcp,
     )
     worker = Worker(application, name, agents, _worker_times(settings)) if settings.worker else None
     return Service(store, application, broadcaster, worker, app)
@@ -131,13 +149,24 @@ async def running(settings: Settings) -> AsyncGenerator[Service, None]:
     """A started service; drained and closed at the end."""
     clock, ids = system_clock(), system_ids()
     agents = load_agents(settings.agents or DEFAULT_AGENTS)
+    mcp = _mcp(settings, ids)
     async with open_store(settings.database, clock, durability=settings.durability) as store:
-        service = compose(store, settings, clock, ids, agents=agents, name=_process_name(ids))
-        service.start()
-        try:
-            yield service
-        finally:
-            service.stop()
+        service = compose(store, settings, clock, ids, agents=agents, name=_process_name(ids), mcp=mcp)
+        async with mcp.serving(service.app) if mcp is not None else contextlib.nullcontext():
+            service.start()
+            try:
+                yield service
+            finally:
+                service.stop()
+
+
+def _mcp(settings: Settings, ids: Ids) -> "Served | None":
+    """The MCP tools, where their extra is installed."""
+    if not settings.mcp or not is_installed():
+        return None
+    from .mcp.served import Served  # noqa: PLC0415  - the SDK is no part of the base install
+
+    return Served(ids, body_bytes_max=settings.body_bytes_max, loopback=not settings.tokens)
 
 
 class _Server(uvicorn.Server):

@@ -16,7 +16,7 @@ from .errors import (
     UnknownAgent,
 )
 from .frames import RunError
-from .handoffs import Handoffs, expire_handoff
+from .handoffs import Handoffs
 from .identifiers import (
     JOB_PREFIX,
     RUN_PREFIX,
@@ -52,6 +52,7 @@ from .steps import (
     begin_turn,
     busy,
     expire,
+    expire_handoff,
     held_by,
     once,
     owned,

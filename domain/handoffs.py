@@ -11,8 +11,8 @@ from .errors import Invalid, NotFound
 from .ports import Ids, Store, Transaction
 from .requests import HANDOFF_TIMEOUT_S_MAX, Limits
 from .session import Session
-from .session_facts import Handoff, HandoffEnded, HandoffReady, HandoffRequested
-from .steps import as_session, as_writer, in_session, next_turn, owned
+from .session_facts import Handoff, HandoffReady, HandoffRequested
+from .steps import as_session, as_writer, end_handoff, in_session, owned
 
 HANDOFF_ID_CHARS_MAX: Final = 80
 """Characters of a handoff's id, which the client may choose."""
@@ -44,7 +44,6 @@ class Handoffs:
             known = _handoff_of(tx, session, name)
             if known is not None:
                 return known, False
-            session = expire_handoff(tx, session)
             fact = HandoffRequested(
                 at=tx.now,
                 handoff_id=name,
@@ -61,7 +60,6 @@ class Handoffs:
         """The source lets go: the target may come. Raises HandoffConflict as long as accepted inputs are not done."""
 
         def work(tx: Transaction, session: Session) -> Handoff:
-            session = expire_handoff(tx, session)
             known = known_handoff(tx, session, handoff_id)
             if known.status in ("ready", "completed"):
                 return known
@@ -88,20 +86,6 @@ class Handoffs:
         if known is None:
             raise _no_handoff(handoff_id)
         return known
-
-
-def expire_handoff(tx: Transaction, session: Session) -> Session:
-    """The session, its handoff ended if its deadline has passed."""
-    handoff = session.handing_off
-    return end_handoff(tx, session, handoff, "expired") if handoff is not None and handoff.due(tx.now) else session
-
-
-def end_handoff(tx: Transaction, session: Session, handoff: Handoff, reason: str) -> Session:
-    """The source goes on, and what waited begins."""
-    ended = HandoffEnded(
-        at=tx.now, handoff_id=handoff.handoff_id, outcome="abandoned", reason=reason, epoch=session.epoch
-    )
-    return next_turn(tx, tx.record(session, ended))
 
 
 def known_handoff(tx: Transaction, session: Session, handoff_id: str) -> Handoff:

@@ -298,7 +298,7 @@ class Store(Protocol):
         ...
 
     async def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
-        """Sessions of a tenant, newest first. Filters: status. `after` is a session's id."""
+        """Sessions of a tenant that are not deleted, newest first. Filters: status. `after` is a session's id."""
         ...
 
     async def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:

@@ -14,7 +14,8 @@ from .run import Run
 from .scribe import Checkpointed
 
 OnBusy = Literal["reject", "enqueue", "interrupt"]
-"""What a new input does to a session that is busy: it is refused, waits its turn, or cancels the run and goes next."""
+"""What a new input does to a session that is busy: it is refused, it waits its turn, or it cancels the run and then
+waits its turn. An interrupt overtakes no input that was accepted before it."""
 
 APPROVALS_MAX: Final = 64
 """Approvals one segment may ask for."""

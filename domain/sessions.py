@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
 
 from .errors import HandoffConflict, Invalid, SessionOwned, TooLarge
-from .handoffs import end_handoff, expire_handoff, known_handoff
+from .handoffs import known_handoff
 from .identifiers import SESSION_PREFIX, SessionId, identifier, is_identifier
 from .memory import MEMORY_BYTES_MAX, Continuity, Memory, chain_hash
 from .ports import Ids, Store, Transaction
@@ -28,7 +28,7 @@ from .session_facts import (
     SessionWarning,
     Warned,
 )
-from .steps import as_writer, next_turn, once, owned_at
+from .steps import as_writer, end_handoff, expire_handoff, next_turn, once, owned_at
 from .transitions import SessionStatus
 
 CLIENT_CHARS_MAX: Final = 200

@@ -22,7 +22,7 @@ from .requests import Idempotency, StartRun
 from .run import Run
 from .run_facts import Created, Decided
 from .session import Session
-from .session_facts import Detached, TurnEnded, TurnQueued, TurnStarted
+from .session_facts import Detached, Handoff, HandoffEnded, TurnEnded, TurnQueued, TurnStarted
 from .transitions import SessionStatus, Status
 
 M = TypeVar("M", Session, Run)
@@ -73,8 +73,12 @@ def owned(aggregate: M | None, tenant: str, kind: str, text: str) -> M:
 
 
 def in_session(tenant: str, session_id: str, work: Callable[[Transaction, Session], T]) -> Callable[[Transaction], T]:
-    """`work` on the session. Raises NotFound."""
-    return lambda tx: work(tx, owned(tx.session(as_session(session_id)), tenant, "session", session_id))
+    """`work` on the session, for which a handoff past its deadline is over. Raises NotFound."""
+
+    def found(tx: Transaction) -> T:
+        return work(tx, expire_handoff(tx, owned(tx.session(as_session(session_id)), tenant, "session", session_id)))
+
+    return found
 
 
 def as_writer(
@@ -180,6 +184,20 @@ def next_turn(tx: Transaction, session: Session) -> Session:
         if run.final:
             session = tx.record(session, TurnEnded(at=tx.now, turn=run.turn, run_id=run.run_id))
     return session
+
+
+def expire_handoff(tx: Transaction, session: Session) -> Session:
+    """The session, its handoff ended if its deadline has passed."""
+    handoff = session.handing_off
+    return end_handoff(tx, session, handoff, "expired") if handoff is not None and handoff.due(tx.now) else session
+
+
+def end_handoff(tx: Transaction, session: Session, handoff: Handoff, reason: str) -> Session:
+    """The source goes on, and what waited begins."""
+    ended = HandoffEnded(
+        at=tx.now, handoff_id=handoff.handoff_id, outcome="abandoned", reason=reason, epoch=session.epoch
+    )
+    return next_turn(tx, tx.record(session, ended))
 
 
 def view_of(tx: Transaction, run: Run) -> RunView:

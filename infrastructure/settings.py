@@ -36,6 +36,7 @@ class Settings(BaseModel):
     )
     agents: str = Field("", description="module:name of the agents to load, separated by commas")
     worker: bool = Field(default=True, description="whether this process also runs agents")
+    mcp: bool = Field(default=True, description="whether /mcp serves the MCP tools, where their extra is installed")
     concurrency: int = Field(256, ge=1, le=10_000, description="runs this process works on at once")
     tokens: str = Field("", description="bearer tokens and their tenants; empty: tenant `default`, loopback only")
 

@@ -7,7 +7,14 @@ import os
 import pytest
 from hypothesis import settings
 
-for module in ("world", "contract_appends", "contract_facts", "contract_reads", "contract_snapshots"):
+for module in (
+    "world",
+    "contract_appends",
+    "contract_facts",
+    "contract_reads",
+    "contract_sessions",
+    "contract_snapshots",
+):
     pytest.register_assert_rewrite(f"tests.eventstore.{module}")
 
 # `fast` is derandomized: a red test means that the code has changed, not the dice. Nothing is judged by the clock.

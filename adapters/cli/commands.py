@@ -9,7 +9,7 @@ from typing import Final
 
 from ...domain.errors import ReattachError
 from ..client import Unreachable
-from . import deciding, running, serving
+from . import deciding, mcp, running, serving, tail, verifying
 from .exits import Exit, UsageError, exit_of
 from .options import DEFAULT_URL, Commands, invocation
 from .screen import compact
@@ -20,7 +20,8 @@ _SAID_ALREADY: Final = ("status", "url", "field")
 _EPILOG = (
     "Client commands talk to --url, else $REATTACH_URL, else "
     f"{DEFAULT_URL}, with the bearer token in $REATTACH_TOKEN. "
-    "Exit codes: 0 completed, 1 failed, 2 usage, 3 cancelled, 4 server unreachable or refusing, 130 Ctrl-C."
+    "Exit codes: 0 completed, 1 failed, 2 usage, 3 cancelled, 4 server unreachable or refusing, 5 database damaged, "
+    "130 Ctrl-C."
 )
 
 
@@ -50,6 +51,6 @@ def execute(arguments: Sequence[str], extra: Sequence[Callable[[Commands], None]
 def _parser(extra: Sequence[Callable[[Commands], None]]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reattach", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for declare in (serving.add, running.add, deciding.add, *extra):
+    for declare in (serving.add, running.add, tail.add, deciding.add, mcp.add, verifying.add, *extra):
         declare(commands)
     return parser

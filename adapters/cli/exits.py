@@ -19,6 +19,8 @@ class Exit(IntEnum):
     """The run was cancelled."""
     REFUSED = 4
     """The server can't be reached, or refuses; the message says which."""
+    DAMAGED = 5
+    """The database holds what is torn, missing or altered; each is named."""
     INTERRUPTED = 130
     """Ctrl-C. The run goes on."""
     UNREAD = 141

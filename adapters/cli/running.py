@@ -27,7 +27,11 @@ def add(commands: Commands) -> None:
     run.set_defaults(command=in_loop(_run))
     follow = commands.add_parser("follow", help="follow a run or a session", allow_abbrev=False)
     follow.add_argument("id", metavar="RUN|SESSION", help="a run's or a session's id")
-    follow.add_argument("--after", metavar="CURSOR", help="go on after this frame (default: from the start)")
+    follow.add_argument(
+        "--after",
+        metavar="CURSOR",
+        help="go on after this frame (default: a run from its start, a session from its tail)",
+    )
     add_client_options(follow)
     follow.set_defaults(command=in_loop(_follow))
 
@@ -67,7 +71,8 @@ async def _follow(options: argparse.Namespace, terminal: Terminal) -> int:
     async with connect(options) as client:
         watch = Watch(client, options, terminal)
         if is_identifier(SESSION_PREFIX, options.id):
-            await client.session(options.id)  # an unknown id, or no server, is said at once
+            if options.after:
+                await client.session(options.id)  # an unknown id, or no server, is said at once
             return await watch.session(options.id, options.after)
         if not is_identifier(RUN_PREFIX, options.id):
             raise UsageError(f"{options.id} is no id: a run's begins with run_, a session's with ses_.")

@@ -1,13 +1,13 @@
 """What a run looks like while it happens: each frame becomes text, a line, or nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic_core import to_json
 
 from ...domain.frames import TERMINAL_TYPES
-from ..client import Frame, Interruption, PendingApproval
+from ..client import Frame, Interruption, PendingApproval, Tail
 from .terminal import Terminal, shortened
 
 ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
@@ -15,6 +15,9 @@ ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
     "failed": ("✗", "red"),
     "cancelled": ("■", "yellow"),
 }
+TAIL: Final = "session.tail"
+"""The type of a tail's line among the frames of --json."""
+
 ARGUMENTS_CHARS_MAX: Final = 100
 """Longer arguments are laid out over several lines."""
 
@@ -28,6 +31,10 @@ class JsonLines:
     def show(self, frame: Frame) -> None:
         """One line."""
         self._terminal.result(to_json({**frame.data, "id": frame.id}).decode())
+
+    def show_tail(self, tail: Tail) -> None:
+        """One line before the frames: its `cursor` is the place they go on from."""
+        self._terminal.result(to_json({"type": TAIL, **tail.model_dump(mode="json"), "id": None}).decode())
 
     def interrupted(self, interruption: Interruption) -> None:
         """Say so, once."""
@@ -46,6 +53,13 @@ class Screen:
     def interrupted(self, interruption: Interruption) -> None:
         """Say so, once."""
         note_interruption(self._terminal, interruption)
+
+    def show_tail(self, tail: Tail) -> None:
+        """What was said before the frames to come: their own messages, a prompt above all, are left to them."""
+        running = () if tail.active_run is None else (tail.active_run.run_id,)
+        to_come = (*running, *tail.session.queue)
+        self.show_messages(message.model_dump() for message in tail.messages if message.run_id not in to_come)
+        self._terminal.note(state_of(tail), "dim")
 
     def show(self, frame: Frame) -> None:
         """Frames of unknown types are for programs that know them."""
@@ -142,7 +156,11 @@ class Screen:
 
     def _show_snapshot(self, state: Mapping[str, Any]) -> None:
         self.asked = [PendingApproval.model_validate(asked) for asked in state["pending_approvals"]]
-        for message in state["messages"]:
+        self.show_messages(state["messages"])
+
+    def show_messages(self, messages: Iterable[Mapping[str, Any]]) -> None:
+        """What was said, as it looked when it was said."""
+        for message in messages:
             if message["status"] == "abandoned":
                 continue
             for part in message["parts"]:
@@ -163,6 +181,14 @@ def note_interruption(terminal: Terminal, interruption: Interruption) -> None:
     """One line for a break, however often coming back fails."""
     if interruption.count == 1:
         terminal.note(f"… {interruption.why}; coming back, nothing is lost", "dim")
+
+
+def state_of(tail: Tail) -> str:
+    """One line on a session: which, how far, and what it is busy with."""
+    session, active = tail.session, tail.active_run
+    turns = f"{session.turns} turn{'' if session.turns == 1 else 's'}"
+    doing = tail.status if active is None else f"{active.run_id} is {tail.status}"
+    return " · ".join((session.session_id, session.status, turns, doing))
 
 
 def ending(status: str, run_id: str, data: Mapping[str, Any], took: str = "") -> tuple[str, str]:

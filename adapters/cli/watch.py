@@ -34,7 +34,14 @@ class Watch:
         return _outcome(run.status)
 
     async def session(self, session_id: str, after: str | None = None) -> int:
-        """Follow a session until one leaves. Raises what the client raises."""
+        """Show a session's tail and follow it from there until one leaves. Raises what the client raises.
+
+        With `after` it goes on there instead.
+        """
+        if after is None:
+            tail = await self._client.tail(session_id)
+            self._display.show_tail(tail)
+            after = tail.cursor
         stream = self._client.follow_session(session_id, after, interrupted=self._display.interrupted)
         await self._follow(stream, session_id)
         return Exit.COMPLETED

@@ -12,7 +12,6 @@ decision or cancel is answered with the actual state.
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import quote
 
 import httpx
 
@@ -22,14 +21,15 @@ from .follow import Follower, Interrupted
 from .frame import Frame
 from .patience import Patience
 from .position import Position
-from .requests import Fields, Requests, visible
-from .resources import Agent, Page, Run, Session
+from .requests import Fields, Requests, segment, visible
+from .resources import Agent, Page, Run
+from .sessions import SessionCalls
 
 CONNECTIONS_MAX: Final = 1000
 """Connections of one client; every followed stream holds one."""
 
 
-class Client:
+class Client(SessionCalls):
     """A client of one server, for one tenant. Close it, or use it as `async with`.
 
     Methods raise the domain's own errors for what the server refuses (NotFound, SessionBusy, DecisionConflict, ...),
@@ -58,7 +58,7 @@ class Client:
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
             transport=transport,
         )
-        self._requests = Requests(self._http, self._ids, self._patience)
+        super().__init__(Requests(self._http, self._ids, self._patience))
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,11 +74,6 @@ class Client:
 
     # Start.
 
-    async def create_session(self, metadata: Fields | None = None, *, idempotency_key: str | None = None) -> Session:
-        """A new session."""
-        key = idempotency_key or self._requests.new_key()
-        return await self._requests.ask(Session, "POST", "v1/sessions", {"metadata": dict(metadata or {})}, key=key)
-
     async def start_run(
         self,
         agent: str,
@@ -87,13 +82,15 @@ class Client:
         *,
         request_config: Fields | None = None,
         on_busy: str | None = None,
+        session_epoch: int | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
         """Start a turn of the session, of a new one if none is given. The answer does not wait for the agent.
 
         The same `idempotency_key` starts the run once, however often it is sent; without one each call is a new run,
-        started once even if its connection breaks. Raises UnknownAgent, Invalid, SessionBusy, SessionFinalized,
-        NotFound, IdempotencyMismatch.
+        started once even if its connection breaks. `session_epoch` is the owner's, of its `resume`. Raises
+        UnknownAgent, Invalid, SessionBusy, SessionFinalized, SessionEpochRequired, StaleEpoch, NotFound,
+        IdempotencyMismatch.
         """
         key = idempotency_key or self._requests.new_key()
         if session_id is None:
@@ -103,7 +100,8 @@ class Client:
             body["request_config"] = dict(request_config)
         if on_busy is not None:
             body["on_busy"] = on_busy
-        return await self._requests.ask(Run, "POST", f"v1/sessions/{_segment(session_id)}/runs", body, key=key)
+        path = f"v1/sessions/{segment(session_id)}/runs"
+        return await self._requests.ask(Run, "POST", path, body, key=key, epoch=session_epoch)
 
     # Follow.
 
@@ -122,7 +120,7 @@ class Client:
         `interrupted` is told of each break. Raises Unreachable, StreamSpliced, UnexpectedAnswer, NotFound,
         InvalidCursor.
         """
-        return self._follow(f"v1/runs/{_segment(run_id)}/events", Position(run_id, after), snapshot, interrupted)
+        return self._follow(f"v1/runs/{segment(run_id)}/events", Position(run_id, after), snapshot, interrupted)
 
     def follow_session(
         self,
@@ -130,14 +128,17 @@ class Client:
         after: str | None = None,
         *,
         snapshot: bool = False,
+        session_epoch: int | None = None,
         interrupted: Interrupted | None = None,
     ) -> AsyncGenerator[Frame, None]:
         """The frames of all the session's runs, in order; it goes on between turns until you stop it.
 
-        As `follow`; `after` is any frame's `id`, and the run of a frame is the part of its `id` before the first dot.
+        As `follow`; `after` is any frame's `id` or a tail's `cursor`, and the run of a frame is the part of its `id`
+        before the first dot. An owner that gives its `session_epoch` is told, by frames without an id, when that ends
+        (session.superseded) and what it should know (session.warning).
         """
-        path = f"v1/sessions/{_segment(session_id)}/events"
-        return self._follow(path, Position(None, after), snapshot, interrupted)
+        path = f"v1/sessions/{segment(session_id)}/events"
+        return self._follow(path, Position(None, after), snapshot, interrupted, session_epoch)
 
     # Decide, and cancel.
 
@@ -148,7 +149,7 @@ class Client:
         was decided otherwise before.
         """
         body: dict[str, object] = {"decisions": [dict(decision) for decision in decisions]}
-        return await self._requests.ask(Run, "POST", f"v1/runs/{_segment(run_id)}/decisions", body)
+        return await self._requests.ask(Run, "POST", f"v1/runs/{segment(run_id)}/decisions", body)
 
     async def approve(
         self, run_id: str, approval_id: str, *, arguments: object = None, reason: str | None = None
@@ -163,17 +164,13 @@ class Client:
     async def cancel(self, run_id: str, reason: str | None = None) -> Run:
         """End the run now. A run that has ended already is answered as it is: look at its `status`."""
         body: dict[str, object] = {"reason": reason} if reason is not None else {}
-        return await self._requests.ask(Run, "POST", f"v1/runs/{_segment(run_id)}/cancel", body)
+        return await self._requests.ask(Run, "POST", f"v1/runs/{segment(run_id)}/cancel", body)
 
     # Read.
 
     async def run(self, run_id: str) -> Run:
         """A run as it is now. Raises NotFound."""
-        return await self._requests.ask(Run, "GET", f"v1/runs/{_segment(run_id)}")
-
-    async def session(self, session_id: str) -> Session:
-        """A session as it is now. Raises NotFound."""
-        return await self._requests.ask(Session, "GET", f"v1/sessions/{_segment(session_id)}")
+        return await self._requests.ask(Run, "GET", f"v1/runs/{segment(run_id)}")
 
     async def runs(
         self,
@@ -188,19 +185,17 @@ class Client:
         query = {"session_id": session_id, "agent": agent, "status": status, "cursor": cursor, "limit": limit}
         return await self._requests.ask(Page[Run], "GET", "v1/runs", query=query)
 
-    async def sessions(
-        self, *, status: str | None = None, cursor: str | None = None, limit: int | None = None
-    ) -> Page[Session]:
-        """A page of sessions, newest first."""
-        query = {"status": status, "cursor": cursor, "limit": limit}
-        return await self._requests.ask(Page[Session], "GET", "v1/sessions", query=query)
-
     async def agents(self) -> Sequence[Agent]:
         """The agents that can be asked for here."""
         return (await self._requests.ask(Page[Agent], "GET", "v1/agents")).items
 
     def _follow(
-        self, path: str, position: Position, snapshot: bool, interrupted: Interrupted | None
+        self,
+        path: str,
+        position: Position,
+        snapshot: bool,
+        interrupted: Interrupted | None,
+        session_epoch: int | None = None,
     ) -> AsyncGenerator[Frame, None]:
         if position.cursor is not None:
             visible("after", position.cursor)
@@ -213,6 +208,7 @@ class Client:
             hides_frames=self._hides_frames,
             interrupted=interrupted,
             snapshot=snapshot,
+            session_epoch=session_epoch,
         ).frames()
 
     async def _hides_frames(self, run_id: str) -> bool:
@@ -233,10 +229,6 @@ def _checked_url(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise Invalid(f"{url!r} is no server's URL; one looks like http://127.0.0.1:8000.", field="url")
     return str(parsed).rstrip("/")
-
-
-def _segment(text: str) -> str:
-    return quote(text, safe="")
 
 
 def _decision(approval_id: str, outcome: str, *, reason: str | None, arguments: object = None) -> Fields:

@@ -19,6 +19,7 @@ from .errors import StreamSpliced, UnexpectedAnswer, Unreachable, is_passing, re
 from .frame import RECONNECT, Frame
 from .patience import Patience
 from .position import Position, Verdict
+from .requests import SESSION_EPOCH
 from .sse import EventTooLarge, Parser
 
 RETRY_S: Final = 1.0
@@ -66,6 +67,7 @@ class Follower:
         hides_frames: Callable[[str], Awaitable[bool]],
         interrupted: Interrupted | None = None,
         snapshot: bool = False,
+        session_epoch: int | None = None,
     ) -> None:
         self._http = http
         self._path = path
@@ -75,6 +77,7 @@ class Follower:
         self._hides_frames = hides_frames
         self._interrupted = interrupted
         self._snapshot = snapshot
+        self._own_headers = _HEADERS if session_epoch is None else {**_HEADERS, SESSION_EPOCH: str(session_epoch)}
         self._retry_s = RETRY_S
         self._failures = 0
         self._answered = False
@@ -115,7 +118,7 @@ class Follower:
 
     def _headers(self) -> dict[str, str]:
         cursor = self._position.cursor
-        return {**_HEADERS, "Last-Event-ID": cursor} if cursor is not None else dict(_HEADERS)
+        return {**self._own_headers, "Last-Event-ID": cursor} if cursor is not None else dict(self._own_headers)
 
     def _timeout(self) -> httpx.Timeout:
         """The watchdog: a stream without a byte for `silence_s` is dead, whatever the socket says."""

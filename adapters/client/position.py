@@ -5,14 +5,19 @@ is dropped, a frame of another history raises StreamSpliced, a gap is for the ca
 may hide frames).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Any, Final
 
 from ...domain.errors import InvalidCursor
 from ...domain.frames import TERMINAL_TYPES
 from ...domain.identifiers import Cursor
 from .errors import StreamSpliced, UnexpectedAnswer
 from .frame import RESET, SNAPSHOT, UNREADABLE, Frame
+
+SESSION_NEWS: Final = ("session.superseded", "session.warning")
+"""Said again at each reconnect, for as long as they hold; a reader hears each of them once."""
 
 
 class Verdict(Enum):
@@ -44,11 +49,12 @@ class Position:
         self.bare_seq = after if isinstance(after, int) else None
         self._place = _given(run_id, after)
         self._repeated: str | None = None
+        self._told: list[Mapping[str, Any]] = []
 
     def judge(self, frame: Frame) -> Verdict:
         """Whether `frame` comes next. Raises StreamSpliced, or UnexpectedAnswer for a malformed id."""
         if frame.id is None:
-            return Verdict.NEXT
+            return Verdict.SEEN if frame.data in self._told else Verdict.NEXT
         cursor, first = _cursor(frame)
         if self.run_id is not None and cursor.run_id != self.run_id:
             raise StreamSpliced("A frame of another run came.", expected=self.run_id, cursor=frame.id)
@@ -70,6 +76,8 @@ class Position:
             place = before if before is not None and before.run_id == cursor.run_id else Place(cursor.run_id, 0)
             turn = _turn(frame) or place.turn
             self._place = Place(cursor.run_id, cursor.seq, cursor.generation, cursor.epoch, turn, running)
+        elif frame.type in SESSION_NEWS:
+            self._told.append(frame.data)
         elif frame.type == RESET:
             self._place = None
             self._repeated = None

@@ -2,20 +2,23 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from ...domain.errors import Invalid
+from ...domain.errors import Invalid, ReattachError
 from ...domain.ports import Ids
-from .errors import UnexpectedAnswer, Unreachable, is_passing, refusal
+from .errors import KINDS, UnexpectedAnswer, Unreachable, is_passing, refusal
 from .patience import Patience
 
 R = TypeVar("R", bound=BaseModel)
 Fields = Mapping[str, object]
 """A JSON object to send. What JSON can't express is refused with Invalid."""
+
+SESSION_EPOCH: Final = "Session-Epoch"
 
 
 class Requests:
@@ -39,18 +42,10 @@ class Requests:
         *,
         query: Mapping[str, str | int | None] | None = None,
         key: str | None = None,
+        epoch: int | None = None,
     ) -> R:
         """Send a request and read its answer. Raises the server's refusal, Unreachable or UnexpectedAnswer."""
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        if key is not None:
-            headers["Idempotency-Key"] = visible("idempotency_key", key)
-        request = self._http.build_request(
-            method,
-            path,
-            params={name: value for name, value in (query or {}).items() if value is not None},
-            content=_encoded(body) if body is not None else None,
-            headers=headers,
-        )
+        request = self._request(method, path, body, query=query, key=key, epoch=epoch)
         response = await self._send(request)
         try:
             return answer.model_validate_json(response.content)
@@ -58,7 +53,38 @@ class Requests:
             detail = f"{request.url} answered {response.status_code} with something else than expected."
             raise UnexpectedAnswer(detail, status=response.status_code) from error
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def tell(
+        self, method: str, path: str, body: Fields | None, epoch: int | None, done: type[ReattachError]
+    ) -> None:
+        """Send a request whose answer says nothing. `done` is how a second one is refused where a first got through:
+        after a lost answer that is no error. Raises as `ask` does.
+        """
+        await self._send(self._request(method, path, body, epoch=epoch), done)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Fields | None,
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        key: str | None = None,
+        epoch: int | None = None,
+    ) -> httpx.Request:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if key is not None:
+            headers["Idempotency-Key"] = visible("idempotency_key", key)
+        if epoch is not None:
+            headers[SESSION_EPOCH] = str(epoch)
+        return self._http.build_request(
+            method,
+            path,
+            params={name: value for name, value in (query or {}).items() if value is not None},
+            content=_encoded(body) if body is not None else None,
+            headers=headers,
+        )
+
+    async def _send(self, request: httpx.Request, done: type[ReattachError] | None = None) -> httpx.Response:
         """Send until there is an answer that stands, at most `attempts_max` times."""
         failures = 0
         while True:
@@ -68,6 +94,8 @@ class Requests:
                 if response.is_success:
                     return response
                 error = refusal(response)
+                if failures and done is not None and isinstance(error, KINDS[done.code]):
+                    return response
                 passing = is_passing(response.status_code)
             except httpx.RequestError as broken:
                 why = str(broken) or type(broken).__name__
@@ -85,6 +113,11 @@ def visible(field: str, text: str) -> str:
     if not text or not all("!" <= character <= "~" for character in text):
         raise Invalid(f"{field} must be visible ASCII without spaces.", field=field)
     return text
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path."""
+    return quote(text, safe="", errors="replace")
 
 
 def _encoded(body: Fields) -> bytes:

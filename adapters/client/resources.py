@@ -1,10 +1,13 @@
-"""Sessions, runs and agents as the API answers them: fields may be added by a newer server, none is renamed."""
+"""Sessions, runs, tails and agents as the API answers them: fields may be added by a newer server, none is renamed."""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
 
+from ...domain.memory import Continuity, Memory
+from ...domain.session_facts import SessionWarning
+from ...domain.summaries import SummaryWork
 from ...domain.transitions import FINAL
 
 T = TypeVar("T")
@@ -58,14 +61,95 @@ class Run(Resource):
         return (self.request_config or {}).get("kinds") is not None
 
 
+class Handoff(Resource):
+    """A planned change of owner. `drained`: what was accepted before it is done, so the owner may say it is ready."""
+
+    handoff_id: str
+    status: str
+    source: str
+    expires_at: AwareDatetime
+    drained: bool = False
+    target: str | None = None
+    reason: str | None = None
+
+
+class Summary(Resource):
+    """The summary of a session's memories up to `watermark`."""
+
+    watermark: int = 0
+    result: JsonValue = None
+
+
 class Session(Resource):
-    """A conversation as it was when it was read."""
+    """A session as it was when it was read. `owner` holds it under `epoch` until `lease_expires_at`; None: nobody."""
 
     session_id: str
     status: str
+    owner: str | None = None
+    epoch: int = 0
+    lease_expires_at: AwareDatetime | None = None
     active_run_id: str | None = None
+    queue: tuple[str, ...] = ()
+    turns: int = 0
+    continuity: Continuity = Continuity()
+    handoff: Handoff | None = None
+    summary: Summary = Summary()
+    warning: SessionWarning | None = None
     created_at: AwareDatetime
     metadata: Mapping[str, JsonValue] = {}
+
+
+class Message(Resource):
+    """What people read of a run. `message_id` is stable for ever: `session:run:ordinal`, ordinal 0 is the prompt."""
+
+    message_id: str
+    role: str
+    status: str
+    parts: tuple[Mapping[str, JsonValue], ...] = ()
+
+    @property
+    def run_id(self) -> str:
+        """The run that it belongs to."""
+        return self.message_id.split(":")[1]
+
+    @property
+    def text(self) -> str:
+        """Its text parts, joined."""
+        return "".join(str(part.get("text", "")) for part in self.parts if part.get("kind") == "text")
+
+
+class ActiveRun(Resource):
+    """The run a session is busy with, and its prompt, which is the first message of its stream."""
+
+    run_id: str
+    status: str
+    message_id: str
+    prompt: str | None = None
+    pending_approvals: tuple[PendingApproval, ...] = ()
+
+
+class Tail(Resource):
+    """All it takes to show a session and to go on: follow it from `cursor`, and nothing is missing or doubled."""
+
+    session: Session
+    messages: tuple[Message, ...]
+    pending_approvals: tuple[PendingApproval, ...]
+    status: str
+    active_run: ActiveRun | None = None
+    cursor: str
+
+
+class Resumption(Resource):
+    """The answer to a resume: write with `epoch` until `lease_expires_at`. `warning` says why it is a new session."""
+
+    session_id: str
+    resumed: bool
+    code: str
+    epoch: int
+    lease_expires_at: AwareDatetime
+    warning: SessionWarning | None = None
+    continuity: Continuity
+    tail: Tail
 
 
 class Agent(Resource):
@@ -79,3 +163,23 @@ class Page(Resource, Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None = None
+
+
+__all__ = [
+    "ActiveRun",
+    "Agent",
+    "Continuity",
+    "Handoff",
+    "Memory",
+    "Message",
+    "Page",
+    "PendingApproval",
+    "Resource",
+    "Resumption",
+    "Run",
+    "Session",
+    "SessionWarning",
+    "Summary",
+    "SummaryWork",
+    "Tail",
+]

@@ -29,12 +29,13 @@ def create_app(
     tokens: Tokens,
     draining: Callable[[], bool],
     limits: HttpLimits,
+    mcp: ASGIApp | None = None,
 ) -> Router:
     """The service as one ASGI application.
 
     `run_events` and `session_events` answer the event streams: they find the path's id in `scope["path_params"]` and
     who asks in `scope["tenant"]`, and may raise a ReattachError before they send anything. `draining` says whether
-    this process is about to stop and should start nothing more.
+    this process is about to stop and should start nothing more. `mcp` answers POST /mcp.
     """
     bodies = Bodies(limits)
     table = operations(
@@ -47,6 +48,8 @@ def create_app(
         run_events=_streamed(run_events),
         session_events=_streamed(session_events),
     )
+    if mcp is not None:
+        table = (*table, Operation("POST", "/mcp", _streamed(mcp), starts_work=True))
     # No redirects: a browser's EventSource would go on with the URL it was sent to.
     return Table(routes(Door(tokens, draining), table))
 

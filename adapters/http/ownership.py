@@ -71,14 +71,14 @@ class Ownership:
         """POST /v1/sessions/{session_id}/renew: the owner's lease begins anew."""
         scope = request.scope
         await self._bodies.read(request, Nothing)
-        await self._application.sessions.renew(scope["tenant"], _session_id(request.scope), owner_epoch_in(scope))
+        await self._application.sessions.renew(scope["tenant"], _session_id(scope), owner_epoch_in(scope))
         return await self._session(request)
 
     async def detach(self, request: Request) -> Response:
         """POST /v1/sessions/{session_id}/detach: nobody owns it any more."""
         scope = request.scope
         await self._bodies.read(request, Nothing)
-        await self._application.sessions.detach(scope["tenant"], _session_id(request.scope), owner_epoch_in(scope))
+        await self._application.sessions.detach(scope["tenant"], _session_id(scope), owner_epoch_in(scope))
         return await self._session(request)
 
     async def request_handoff(self, request: Request) -> Response:
@@ -86,23 +86,22 @@ class Ownership:
         scope = request.scope
         body = await self._bodies.read(request, RequestHandoff)
         handoffs = self._application.handoffs
-        handoff, new = await handoffs.request(
-            scope["tenant"], _session_id(request.scope), body.handoff_id, body.timeout_s
-        )
+        handoff, new = await handoffs.request(scope["tenant"], _session_id(scope), body.handoff_id, body.timeout_s)
         return await self._handoff(request, handoff, 201 if new else 200)
 
     async def handoff(self, request: Request) -> Response:
         """GET /v1/sessions/{session_id}/handoffs/{handoff_id}"""
-        tenant, handoff_id = request.scope["tenant"], request.path_params["handoff_id"]
+        scope = request.scope
+        tenant, handoff_id = scope["tenant"], scope["path_params"]["handoff_id"]
         return await self._handoff(
-            request, await self._application.handoffs.get(tenant, _session_id(request.scope), handoff_id)
+            request, await self._application.handoffs.get(tenant, _session_id(scope), handoff_id)
         )
 
     async def move_handoff(self, request: Request) -> Response:
         """POST /v1/sessions/{session_id}/handoffs/{handoff_id}: the owner is ready, or somebody calls it off."""
         scope = request.scope
         body = await self._bodies.read(request, MoveHandoff)
-        tenant, session_id, handoff_id = scope["tenant"], _session_id(request.scope), scope["path_params"]["handoff_id"]
+        tenant, session_id, handoff_id = scope["tenant"], _session_id(scope), scope["path_params"]["handoff_id"]
         handoffs = self._application.handoffs
         if body.action == "ready":
             handoff = await handoffs.ready(tenant, session_id, handoff_id, owner_epoch_in(scope))

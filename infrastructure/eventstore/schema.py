@@ -79,6 +79,7 @@ runs = sa.Table(
 PENDING = sa.literal_column("'pending'", sa.Text)
 RUNNING = sa.literal_column("'running'", sa.Text)
 WAITING = sa.literal_column("'waiting_for_approval'", sa.Text)
+DELETED = sa.literal_column("'deleted'", sa.Text)
 """Literals, because a partial index serves only statements that say its condition in so many words."""
 
 NOT_QUEUED = runs.c.queued == sa.literal_column("0", sa.Integer)

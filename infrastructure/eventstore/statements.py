@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from .compiling import VARIANTS, compiled, update, upsert
 from .compiling import p as _p
 from .schema import (
+    DELETED,
     NOT_QUEUED,
     PENDING,
     RUNNING,
@@ -165,8 +166,9 @@ def select_runs(filters: tuple[str, ...], *, after: bool) -> str:
 
 @lru_cache(VARIANTS)
 def select_sessions(filters: tuple[str, ...], *, after: bool) -> str:
-    """A tenant's sessions, newest first: `filters` among status; those older than :after."""
-    where = [sessions.c.tenant == _p("tenant"), *(sessions.c[name] == _p(name) for name in filters)]
+    """A tenant's sessions that are not deleted, newest first: `filters` among status; those older than :after."""
+    where = [sessions.c.tenant == _p("tenant"), sessions.c.status != DELETED]
+    where += [sessions.c[name] == _p(name) for name in filters]
     where += [sessions.c.session_id < _p("after")] if after else []
     selected = sa.select(sessions.c.session_id, sessions.c.state, sessions.c.lease_until)
     return compiled(selected.where(*where).order_by(sessions.c.session_id.desc()).limit(_p("limit")))

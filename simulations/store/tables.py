@@ -16,6 +16,7 @@ from ...domain.run import Run
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
 from ...domain.session_facts import Handoff
+from ...domain.transitions import SessionStatus
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -100,6 +101,7 @@ def page(
         (key, item)
         for key, item in table.items()
         if item.tenant == tenant
+        and item.status != SessionStatus.DELETED
         and (after is None or key < after)
         and all(getattr(item, name) == value for name, value in filters.items())
     ]

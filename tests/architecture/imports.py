@@ -28,6 +28,9 @@ LAYERS: Final[Mapping[str, frozenset[str]]] = {
 # What single files may import beyond their layer.
 DOORS: Final[Mapping[str, frozenset[str]]] = {
     "adapters/composition.py": frozenset({"reattach.infrastructure"}),
+    "adapters/mcp/served.py": frozenset({"mcp"}),
+    "adapters/mcp/stdio.py": frozenset({"mcp"}),
+    "adapters/mcp/tools.py": frozenset({"mcp"}),
     "infrastructure/eventstore/library.py": frozenset({"eventsourcing"}),
     "infrastructure/eventstore/recorder.py": frozenset({"eventsourcing"}),
 }
@@ -94,6 +97,8 @@ RULES: Final = (
             ("adapters/worker.py", "import sqlite3"),
             ("adapters/http/app.py", "from ...infrastructure.settings import Settings"),
             ("adapters/http/app.py", "from reattach.infrastructure import settings"),
+            ("adapters/composition.py", "import mcp"),
+            ("adapters/mcp/__init__.py", "import mcp"),
             ("adapters/cli.py", "from ..simulations import hunt"),
         ),
         allowed=(

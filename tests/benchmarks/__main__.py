@@ -23,12 +23,11 @@ from .machine import CLIENT_CPU, ROOT, SERVER_CPU
 from .report import Report
 from .resume import replay, resume
 from .streams import burst, lockstep, many, paced
+from .tails import tails
 from .targets import Bench, Plan
 
-BENCHMARKS: Final[Mapping[str, Callable[[Bench], None]]] = {
-    function.__name__: function
-    for function in (burst, lockstep, paced, resume, replay, append, store, concurrent, many, idle, locks, isolation)
-}
+ALL: Final = (burst, lockstep, paced, resume, replay, append, store, concurrent, many, idle, locks, isolation, tails)
+BENCHMARKS: Final[Mapping[str, Callable[[Bench], None]]] = {function.__name__: function for function in ALL}
 WORK: Final = ROOT / "build" / "benchmarks"
 """Databases and the compiled client. On the disk that is measured, not on a temporary file system."""
 REPEATS: Final = 5

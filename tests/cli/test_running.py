@@ -83,6 +83,7 @@ def test_a_cursor_that_cannot_be_honoured_shows_what_there_is(reattach: CommandL
 def test_a_session_over_its_turns(reattach: CommandLine, server: Server) -> None:
     session = server.session()
     running = reattach.start("follow", session)
+    assert "0 turns · idle" in running.until(session)
     for turn, word in enumerate(("one", "two"), 1):
         done = reattach("run", "script", "--session", session, "--input", script({"text": word}))
         assert (done.code, done.out) == (0, f"{word}\n")

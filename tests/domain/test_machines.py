@@ -1,4 +1,4 @@
-"""Job and Session under any sequence of facts: judged by the tables and a little bookkeeping, replay equals live."""
+"""Job under any sequence of facts: judged by the table and a little bookkeeping, replay equals live. Turns."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from reattach.domain.identifiers import RunId
 from reattach.domain.job import Advanced, Attempted, Job, JobCreated, JobFact, Retry
 from reattach.domain.session import Session
 from reattach.domain.session_facts import Deleted, Finalized, SessionCreated, SessionFact, TurnEnded, TurnStarted
-from reattach.domain.transitions import JOB_TABLE, SESSION_TABLE, SessionStatus, Status, Transition, targets
+from reattach.domain.transitions import JOB_TABLE, SessionStatus, Status, Transition, targets
 
 from .log import JOB, SESSION, START, FactLog
 from .strategies import JSON
@@ -81,89 +81,7 @@ class JobMachine(RuleBasedStateMachine):
         assert self.final in (None, job)
 
 
-class SessionMachine(RuleBasedStateMachine):
-    """Any fact in any state, with right and wrong turns and runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log = FactLog(Session())
-        self.turns = 0
-        self.active: RunId | None = None
-        self.deleted: Session | None = None
-
-    def attempt(self, fact: SessionFact, target: str, *errors: type[Exception]) -> bool:
-        """Record it. It must succeed if the table says so and no error is expected, and leave no trace if not."""
-        before = (self.log.state, len(self.log.facts))
-        allowed = target in targets(SESSION_TABLE, self.log.state.status, fact.command)
-        if allowed and not errors:
-            self.log.record(fact)
-            assert self.log.state.status == target
-            return True
-        with pytest.raises(errors if allowed else (IllegalTransition, SessionFinalized)):
-            self.log.record(fact)
-        assert (self.log.state, len(self.log.facts)) == before
-        return False
-
-    @initialize(turns=st.integers(-1, 3), active=st.booleans())
-    def begin(self, turns: int, active: bool) -> None:
-        """Somewhere in its life, or not at all."""
-        if turns >= 0:
-            self.create({})
-        for place in range(turns):
-            self.start_turn(RunId("run_a"), 0)
-            if place + 1 < turns or not active:
-                self.end_turn(RunId("run_a"), 0)
-
-    @rule(metadata=st.dictionaries(st.text(max_size=3), JSON, max_size=2))
-    def create(self, metadata: dict[str, Any]) -> None:
-        fact = SessionCreated(at=START, session_id=SESSION, tenant="t", metadata=metadata)
-        self.attempt(fact, SessionStatus.OPEN)
-
-    @rule(run_id=RUNS, off=st.sampled_from([0, 0, 0, -1, 1]))
-    def start_turn(self, run_id: RunId, off: int) -> None:
-        turn = self.turns + 1 + off
-        errors = [SessionBusy] if self.active else [IllegalTransition] if off else []
-        if self.attempt(TurnStarted(at=START, turn=turn, run_id=run_id, job_id=JOB), SessionStatus.OPEN, *errors):
-            self.turns, self.active = turn, run_id
-
-    @rule(run_id=RUNS, off=st.sampled_from([0, 0, 0, -1, 1]))
-    def end_turn(self, run_id: RunId, off: int) -> None:
-        wrong = [] if run_id == self.active and not off else [IllegalTransition]
-        state = self.log.state.status or SessionStatus.OPEN
-        if self.attempt(TurnEnded(at=START, turn=self.turns + off, run_id=run_id), state, *wrong):
-            self.active = None
-
-    @rule()
-    def end_the_active_turn(self) -> None:
-        if self.active:
-            state = self.log.state.status or SessionStatus.OPEN
-            if self.attempt(TurnEnded(at=START, turn=self.turns, run_id=self.active), state):
-                self.active = None
-
-    @rule()
-    def finalize(self) -> None:
-        self.attempt(Finalized(at=START), SessionStatus.FINALIZED)
-
-    @rule()
-    def delete(self) -> None:
-        self.attempt(Deleted(at=START), SessionStatus.DELETED, *([SessionBusy] if self.active else []))
-
-    @invariant()
-    def replay_equals_live(self) -> None:
-        session = self.log.state
-        assert self.log.replayed() == session
-        assert (session.turns, session.active_run_id) == (self.turns, self.active)
-
-    @invariant()
-    def a_deleted_session_stays(self) -> None:
-        if self.deleted is None and self.log.state.status is SessionStatus.DELETED:
-            self.deleted = self.log.state
-        assert self.deleted in (None, self.log.state)
-        assert self.deleted is None or self.active is None  # its last run could otherwise never end
-
-
 TestJobMachine = JobMachine.TestCase
-TestSessionMachine = SessionMachine.TestCase
 
 
 def busy_session() -> FactLog[Session]:

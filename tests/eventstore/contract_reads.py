@@ -8,7 +8,6 @@ from reattach.domain.agent import Text, ToolCall, ToolResult
 from reattach.domain.identifiers import SessionId
 from reattach.domain.ports import RunView, SessionView, Span
 from reattach.domain.run import Run
-from reattach.domain.session import Session
 from reattach.domain.transitions import Status
 
 from .contract import StoreContract
@@ -172,7 +171,7 @@ class ReadContract(StoreContract):
         return [self.run_id(item) for item in (await world.store.runs(TENANT, filters, None, 9)).items]
 
     @staticmethod
-    def run_id(item: RunView | Session) -> str:
+    def run_id(item: RunView | SessionView) -> str:
         assert isinstance(item, RunView)
         return item.run.run_id
 

@@ -10,6 +10,7 @@ from .contract import StoreContract
 from .contract_appends import AppendContract
 from .contract_facts import FactContract
 from .contract_reads import ReadContract
+from .contract_sessions import SessionContract
 from .contract_snapshots import SnapshotContract
 from .world import ManualClock, OpenStore
 
@@ -34,6 +35,11 @@ class TestFacts(Sqlite, FactContract):
 @pytest.mark.anyio
 class TestReads(Sqlite, ReadContract):
     pass
+
+
+@pytest.mark.anyio
+class TestSessions(Sqlite, SessionContract):
+    durability = "relaxed"
 
 
 class TestSnapshots(Sqlite, SnapshotContract):

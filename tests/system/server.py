@@ -23,6 +23,7 @@ FAST = {
     "REATTACH_SWEEP_S": "0.1",
     "REATTACH_RETRY_S": "0.1",
     "REATTACH_DRAIN_GRACE_S": "0.2",
+    "REATTACH_MCP": "false",  # the SDK takes its time to load
 }
 # One client for all: making one loads certificates, which costs more than the requests. No connection is used twice,
 # because servers are killed here.

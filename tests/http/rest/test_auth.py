@@ -136,6 +136,34 @@ def requests(api: Api, session_id: str, run_id: str) -> dict[str, httpx.Response
         "cursor": api.get("/v1/runs", params={"cursor": run_id}),
         "session cursor": api.get("/v1/sessions", params={"cursor": session_id}),
         "runs of session": api.get("/v1/runs", params={"session_id": session_id}),
+        **session_requests(api, f"/v1/sessions/{session_id}", run_id),
+    }
+
+
+def session_requests(api: Api, path: str, run_id: str) -> dict[str, httpx.Response]:
+    """What can be asked about a session's tail, owner, memory, handoffs and summaries."""
+    epoch = {"Session_Epoch": "1"}
+    session_id = path.rpartition("/")[2]
+    return {
+        "tail": api.get(f"{path}/tail"),
+        "messages after": api.get(f"{path}/messages", params={"after": f"{session_id}:{run_id}:0"}),
+        "events after": answered(api, "GET", f"{path}/events", **{"Last-Event-ID": f"{run_id}.1.0.1"}),
+        "events of the owner": answered(api, "GET", f"{path}/events?session_epoch=1"),
+        "memories": api.get(f"{path}/memories"),
+        "remember": api.post(f"{path}/memories", {"content": 1}),
+        "remember as owner": api.post(f"{path}/memories", {"content": 1}, **epoch),
+        "renew": api.post(f"{path}/renew", **epoch),
+        "detach": api.post(f"{path}/detach", **epoch),
+        "finalize": api.post(f"{path}/finalize"),
+        "finalize as owner": api.post(f"{path}/finalize", **epoch),
+        "delete": api.http.delete(path),
+        "handoffs": api.post(f"{path}/handoffs", {"handoff_id": "h"}),
+        "handoff": api.get(f"{path}/handoffs/h"),
+        "ready": api.post(f"{path}/handoffs/h", {"action": "ready"}, **epoch),
+        "abandon": api.post(f"{path}/handoffs/h", {"action": "abandon"}),
+        "claim summary": api.post(f"{path}/summary/claim", {"by": "s"}),
+        "stage summary": api.post(f"{path}/summary/stage", {"token": "t", "result": 1}),
+        "complete summary": api.post(f"{path}/summary/complete", {"token": "t"}),
     }
 
 
@@ -152,7 +180,10 @@ def test_another_tenants_things_look_unknown(anna: Api, bert: Api, worker: Api) 
     """E4: the same bytes but for the id, on every route; and nothing happens to them."""
     run = anna.run(anna.session(secret="s"))
     worker.claim(run).suspend("rm")
-    before = anna.read(run)
+    path = f"/v1/sessions/{run['session_id']}"
+    anna.post(f"{path}/resume", {"client_id": "ada"})
+    anna.post(f"{path}/handoffs", {"handoff_id": "h"})
+    before = anna.read(run), anna.get(path).json()
     theirs = requests(bert, run["session_id"], run["run_id"])
     nobodys = requests(bert, f"ses_{NOBODY}", f"run_{NOBODY}")
     for name, answer in theirs.items():
@@ -160,7 +191,7 @@ def test_another_tenants_things_look_unknown(anna: Api, bert: Api, worker: Api) 
         assert seen == as_seen(nobodys[name], f"ses_{NOBODY}", f"run_{NOBODY}"), name
         assert answer.status_code == {"cursor": 400, "session cursor": 400, "runs of session": 200}.get(name, 404)
     assert theirs["runs of session"].json() == {"items": [], "next_cursor": None}
-    assert anna.read(run) == before
+    assert (anna.read(run), anna.get(path).json()) == before
 
 
 def test_lists_hold_only_ones_own(anna: Api, bert: Api) -> None:

@@ -17,7 +17,7 @@ from tests.eventstore.world import ManualClock
 
 from reattach.domain.identifiers import JobId, RunId, SessionId
 from reattach.domain.job import Job
-from reattach.domain.ports import Append, Committed, Damaged, Record, RunView, Span, Transaction
+from reattach.domain.ports import Append, Committed, Damaged, Record, RunView, Span, StoredMessage, Transaction
 from reattach.domain.scribe import Checkpointed
 from reattach.domain.session import Session
 from reattach.domain.snapshot import Snapshot
@@ -25,6 +25,8 @@ from reattach.infrastructure.codec import microseconds
 from reattach.infrastructure.eventstore.writer import Result, Work, Written, unavailable
 from reattach.simulations.oracle import Oracle
 from reattach.simulations.store import Core
+from reattach.simulations.store.core import records
+from reattach.simulations.store.session_model import within
 
 T = TypeVar("T")
 Place = tuple[int, int, int]
@@ -63,11 +65,8 @@ class Rows:
     def snapshot(self, run_id: RunId) -> Snapshot | None:
         return self.snapshots.get(run_id)
 
-    def messages(
-        self, session_id: SessionId, before: Place | None, limit: int
-    ) -> Sequence[tuple[Place, dict[str, Any]]]:
-        found = [item for item in self.histories[session_id] if before is None or item[0] < before]
-        return found[-limit:]
+    def projected(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
+        return within(self.histories.get(session_id, []), span, limit)
 
     def lease_until(self, run_id: RunId) -> datetime | None:
         return self.leases.get(run_id)
@@ -132,13 +131,13 @@ class Recording:
         found = [
             (n, m)
             for n, step in enumerate(self.steps)
-            for m, news in enumerate(step.written.news)
+            for m, news in enumerate(records(step.written.news))
             if _has(kinds_of(news), kinds)
         ]
         return found[nth]
 
     def news(self, at: tuple[int, int]) -> Committed:
-        return self.steps[at[0]].written.news[at[1]]
+        return records(self.steps[at[0]].written.news)[at[1]]
 
     def put(self, at: tuple[int, int], news: Committed) -> None:
         """Replace a piece of news."""
@@ -232,9 +231,10 @@ class RecordingStore:
 
     def write(self, group: list[Work]) -> Written:
         written = self._core.write(group) if self._plugged else unavailable(group, "There is no disk.")
-        for news in written.news:
+        for news in records(written.news):
             self._runs[news.run_id] = news.session_id
-        self.steps.append(Step(self._clock.now(), group, written, self._look()))
+        kept = Written(written.results, [*records(written.news)])  # places count records
+        self.steps.append(Step(self._clock.now(), group, kept, self._look()))
         return written
 
     async def _submit(self, work: Any) -> Any:

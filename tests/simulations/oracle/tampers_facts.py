@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from reattach.simulations.store.core import records
+
 from .recording import Recording, following
 from .tampering import breaks
 
@@ -130,7 +132,7 @@ def a_worker_is_lost_before_its_lease_is_over(recording: Recording) -> None:
     lost = [
         n
         for n, s in enumerate(recording.steps)
-        if any(b"worker_lost" in d for c in s.written.news for d in c.record.data)
+        if any(b"worker_lost" in d for c in records(s.written.news) for d in c.record.data)
     ]
     longer(recording, (lost[0], 0))
 
@@ -228,7 +230,10 @@ def an_approval_expires_before_its_deadline(recording: Recording) -> None:
 @breaks("decided-late")
 def an_approval_is_given_after_its_deadline(recording: Recording) -> None:
     expired = [
-        n for n, s in enumerate(recording.steps) for c in s.written.news if b'"reason":"expired"' in c.record.data[0]
+        n
+        for n, s in enumerate(recording.steps)
+        for c in records(s.written.news)
+        if b'"reason":"expired"' in c.record.data[0]
     ]
     recording.edit((expired[0], 0), "approval.decided", outcome="approve", reason=None, by="ada")
 

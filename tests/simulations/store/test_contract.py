@@ -15,6 +15,7 @@ from ...eventstore.contract import StoreContract
 from ...eventstore.contract_appends import AppendContract
 from ...eventstore.contract_facts import FactContract
 from ...eventstore.contract_reads import ReadContract
+from ...eventstore.contract_sessions import SessionContract
 from ...eventstore.contract_snapshots import SnapshotContract
 from ...eventstore.world import ManualClock, OpenStore
 
@@ -54,6 +55,11 @@ class TestFacts(Simulated, FactContract):
 
 @pytest.mark.anyio
 class TestReads(Simulated, ReadContract):
+    pass
+
+
+@pytest.mark.anyio
+class TestSessions(Simulated, SessionContract):
     pass
 
 
