@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from .oracle.marks import MARKS
+from .oracle.marks import MARKS, SESSION_MARKS
 from .planted import BUGS
 
 
 def marks() -> Mapping[str, str]:
     """Every mark that a campaign should reach, and what it means."""
-    return MARKS
+    return {**MARKS, **SESSION_MARKS}
 
 
 def planted_bugs() -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from .network import WINDOW_BYTES, Conditions
 from .scheduling import Strategy
-from .store.faulty import Trouble
+from .store.trouble import Trouble
 from .tape import Tape
 
 FAULTS: Final = (
@@ -30,6 +30,7 @@ FAULTS: Final = (
     "stall",
     "late-read",
     "crash",
+    "punctual",
 )
 """The classes of faults."""
 
@@ -41,6 +42,9 @@ CLASS_P: Final = 0.5
 
 SMALL_P: Final = 0.6
 """Part of the seeds whose worlds are small and short: at most two servers and one of everybody else."""
+
+OWNERS: Final = (0, 2, 0, 3, 2)
+"""How many clients own sessions: none in two worlds of five."""
 
 STRATEGIES: Final[tuple[Strategy, ...]] = ("fifo", "random", "pct")
 STORES: Final = ("model", "model", "model", "model", "model", "model", "dual", "dual")
@@ -58,6 +62,11 @@ class Config:
     watchers: int
     rivals: int
     """Clients that decide and cancel besides the author."""
+    owners: int
+    """Clients that own sessions, and fight for them."""
+    tailers: int
+    """Clients that come in the middle of things."""
+    summarizers: int
     faults: tuple[str, ...]
     strategy: Strategy
     density: float
@@ -92,6 +101,9 @@ def draw_config(tape: Tape, store: str | None = None) -> Config:
         authors=min(most - 1, 1 + tape.draw("config.authors", 3)),
         watchers=min(most - 1, tape.draw("config.watchers", 3)),
         rivals=min(most - 1, tape.draw("config.rivals", 3)),
+        owners=tape.pick("config.owners", OWNERS),
+        tailers=min(most - 1, tape.draw("config.tailers", 3)),
+        summarizers=min(most - 1, tape.draw("config.summarizers", 3)),
         faults=faults,
         strategy=tape.pick("config.strategy", STRATEGIES),
         density=tape.pick("config.density", (0.1, 0.3, 1.0)),
@@ -128,6 +140,7 @@ def trouble(config: Config, tape: Tape) -> Trouble:
         unread_p=config.rate("store-lost", 0.01),
         stall_p=config.rate("stall", 0.01),
         crash_p=config.rate("crash", 0.01),
+        punctual_p=config.rate("punctual", 0.3) if config.owners else 0.0,
         wake_lost_p=config.rate("wake-up", 0.2),
         wake_twice_p=config.rate("wake-up", 0.1),
         wake_late_s=0.05 if config.has("wake-up") else 0.0,

@@ -11,7 +11,8 @@ from .config import Config
 from .network import Network
 from .node import Node
 from .process import Process
-from .store.faulty import Trouble, Way
+from .store.faulty import Way
+from .store.trouble import Trouble
 from .tape import Tape
 from .trace import Trace
 

@@ -23,6 +23,10 @@ SETTINGS: Final = load_settings(
         "keepalive_s": 2.0,
         "retry_s": 0.5,
         "concurrency": 8,
+        "session_lease_s": 2.5,
+        "session_grace_s": 1.5,
+        "handoff_timeout_s": 3.0,
+        "summary_lease_s": 1.5,
     },
 )
 """The service's own settings, with times that let many lives fit into half a minute."""

@@ -71,7 +71,8 @@ class _Painter:
         """Walk through the records once."""
         painted: dict[str, Callable[[Record, float], None]] = {
             "up": self._up, "down": self._down, "pause": self._pause, "resume": self._skip, "mark": self._skip,
-            "commit": self._commit, "saw": self._saw, "request": self._request, "answer": self._reply,
+            "commit": self._commit, "fact": self._fact, "saw": self._saw,
+            "request": self._request, "answer": self._reply,
             "send": self._reply, "end": self._reply, "arrive": self._packets.arrive, "deliver": self._packets.deliver,
             "reset": self._reset, "refused": self._reset, "cut": self._cut, "clog": self._cut,
             "phase": self._phase, "violation": self._violation, "wake": self._wake,
@@ -156,6 +157,13 @@ class _Painter:
                 self._end_lease(run, epoch, place)
             elif epoch and writer is not None and writer.kind == "process":
                 self._hold(writer, {"from": place, "to": None, "run": run, "epoch": epoch, "color": color})
+
+    def _fact(self, record: Record, place: float) -> None:
+        """What befell a session stands in a row of its own."""
+        lane, how = self._log(self._run(record.get("session"))), self._names.spoken(words.fact(record))
+        self._picture.points.append(
+            {"n": record["n"], "x": place, "lane": lane.id, "kind": "fact", "how": how, "trouble": False}
+        )
 
     def _hold(self, worker: Lane, lease: dict[str, Any]) -> None:
         """A lease is held from the first commit of its epoch on, until it is given up or the next epoch begins."""

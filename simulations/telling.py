@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain.errors import ReattachError
-from ..domain.ports import Committed, SessionMoved
+from ..domain.ports import Committed
 from ..infrastructure.eventstore.writer import Work, Written
 from .process import PROCESS
 from .store.core import records
@@ -16,8 +16,7 @@ def told_commit(writer: str, group: Sequence[Work], written: Written) -> dict[st
     return {
         "proc": writer,
         "works": [work_name(work) for work in group],
-        "news": [_told(record) for record in records(written.news)],
-        "moved": [moved.session_id for moved in written.news if isinstance(moved, SessionMoved)],
+        "news": [_told(news) for news in records(written.news)],
     }
 
 

@@ -74,7 +74,7 @@ def _facts(recording: Recording, picture: Picture) -> list[tuple[str, str]]:
         ("virtual time", f"{end:.3f} s"),
         ("processes", sum(1 for lane in picture.lanes if lane.kind == "process")),
         ("clients", sum(1 for lane in picture.lanes if lane.kind == "client")),
-        ("runs", sum(1 for lane in picture.lanes if lane.kind == "log")),
+        ("runs", sum(1 for lane in picture.lanes if lane.kind == "log" and not lane.id.startswith("log session"))),
         ("events", len(recording.records)),
         ("Reattach", header.get("version")),
         ("Python", header.get("python")),

@@ -141,6 +141,17 @@ def _piece(news: Fields) -> str:
     return f"{what} under epoch {news['epoch']}" if news.get("epoch") else what
 
 
+def fact(record: Fields) -> str:
+    """What has happened to a session, in a few words."""
+    say = _FACTS.get(str(record.get("what")))
+    said = {"owner": "nobody", "epoch": "?", "turn": "?", "run": "a run", "sequence": "?", "by": "somebody", **record}
+    return say.format_map(said) if say else str(record.get("what")).replace("_", " ")
+
+
+def _fact(_: str, record: Fields) -> str:
+    return f"{record.get('session')}: {fact(record)}{_rest(record, 'session', 'what', *_IN_WORDS)}"
+
+
 def _act(who: str, record: Fields) -> str:
     return f"{who} decides: {record.get('does')}{_rest(record, 'does')}"
 
@@ -160,6 +171,26 @@ def _rest(record: Fields, *said: str) -> str:
     )
     return f" ({rest})" if rest else ""
 
+
+_IN_WORDS: Final = ("owner", "epoch", "how", "turn", "run", "sequence", "by", "handoff_id")
+_FACTS: Final[Mapping[str, str]] = {
+    "created": "it begins",
+    "warned": "it stands in for another",
+    "attached": "{owner} owns it, under epoch {epoch} ({how})",
+    "detached": "{owner} owns it no more",
+    "memory_appended": "memory {sequence} by {by}",
+    "turn_queued": "{run} waits for turn {turn}",
+    "turn_started": "turn {turn} begins: {run}",
+    "turn_ended": "turn {turn} is over: {run}",
+    "handoff_requested": "the handoff {handoff_id} is asked for",
+    "handoff_ready": "the handoff {handoff_id} is ready: its target may come",
+    "handoff_ended": "the handoff {handoff_id} has ended",
+    "summary_claimed": "{by} summarizes it",
+    "summary_staged": "its summary is safe",
+    "summary_completed": "it is summarized",
+    "finalized": "it takes nothing any more",
+    "deleted": "it is gone",
+}
 
 _SENTENCES: Final[Mapping[str, Callable[[str, Fields], str]]] = {
     "up": lambda who, r: f"{who} starts{_rest(r)}",
@@ -184,6 +215,7 @@ _SENTENCES: Final[Mapping[str, Callable[[str, Fields], str]]] = {
     "clog": lambda who, r: f"{r.get('a')} to {r.get('b')} is slow for {r.get('s')} s: {r.get('delay_ms')} ms a packet",
     "mend": lambda who, r: f"the network is whole again{_rest(r)}",
     "commit": _commit,
+    "fact": _fact,
     "lost": lambda who, r: f"a write of {who} fails and changes nothing: {_works(r)}",
     "unknown": lambda who, r: f"{who} is not told whether its write was done: {_works(r)}",
     "unread": lambda who, r: f"a read of {who} fails: the store can't be reached",
@@ -203,6 +235,9 @@ _DECISIONS: Final[Mapping[str, str]] = {
     "config.authors": "clients that start runs: {more}",
     "config.watchers": "clients that only watch: {value}",
     "config.rivals": "clients that decide and cancel besides the author: {value}",
+    "config.owners": "clients that own sessions, and fight for them (choice {value})",
+    "config.tailers": "clients that come in the middle of things: {value}",
+    "config.summarizers": "summarizers: {value}",
     "config.store": "the store is number {value} of its kinds",
     "config.strategy": "tasks that are ready run in another order than they became so (strategy {value})",
     "config.density": "the order of tasks and the delays vary more (density {value})",
@@ -254,6 +289,10 @@ _DECISIONS: Final[Mapping[str, str]] = {
     "decide.think": "{who} thinks longer before its {nth} decision",
     "decide.verdict": "the {nth} decision of {who} is another one (choice {value})",
     "decide.again": "{who} decides again after its {nth} decision",
+    "owner.act": "{who} does something else, the {nth} time (choice {value})",
+    "owner.takes": "{who} takes the session over, the {nth} time",
+    "handing.forgets": "{who} forgets that it wants to hand over, the {nth} time",
+    "store.punctual": "the {nth} write of {who} meets the end of a lease",
     "rival.decides": "{who} decides what another was asked, the {nth} time",
     "rival.cancels": "{who} cancels the run of another, the {nth} time",
 }

@@ -38,20 +38,14 @@ from .telling import plain, running, told_commit, unhandled
 from .trace import Trace
 from .violation import Violation
 from .workload.agents import SPOKEN, world_agents
-from .workload.author import Author
 from .workload.board import Board
 from .workload.looking import Looking
-from .workload.onlookers import Rival, Watcher
-from .workload.probe import LONG_S, Probe
+from .workload.people import lives, probes
 from .workload.remote import RemoteWorker
-from .workload.scripts import draw_input
 from .workload.users import Users
 
 SETTLE_S: Final = 60.0
 """Seconds after the healing within which everything must have settled."""
-
-PROBE_S: Final = 5.0
-"""Seconds within which a new run must be served from its first to its last frame, once all is well."""
 
 REST_S: Final = 6.0
 """Seconds that connections and tasks get to go away at the end."""
@@ -103,11 +97,19 @@ class World:
         self._clock = SimClock(self.loop)
         self._core, self._end_core = core_of(config.store, self._clock)
         self._core.on_commit = self._committed
-        self.oracle = Oracle(self._core, self._clock.now, self.mark, retention_s=SETTINGS.idempotency_retention_s)
+        self.oracle = Oracle(
+            self._core,
+            self._clock.now,
+            self.mark,
+            retention_s=SETTINGS.idempotency_retention_s,
+            rows=self._core,
+            tell=lambda said: self.trace.emit("fact", **said),
+            grace_s=SETTINGS.session_grace_s,
+        )
         self.log: Log = self.oracle.log
         self._users = Users.load(agents)
         self._agents = world_agents(self._users.agents, elsewhere=config.remote_workers > 0)
-        self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core)
+        self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core, self.oracle.next_end)
         self._sources = 0
         self._machines = [self._machine(name, serves=serves) for name, serves in machines(config)]
         self._plans = [Plan(self, machine) for machine in self._machines]
@@ -216,19 +218,9 @@ class World:
         await self._rest(remotes)
 
     def _people(self) -> list[asyncio.Task[None]]:
-        config, board = self.config, self.board
-
-        def inputs(name: str) -> tuple[str, Any]:
-            return draw_input(self.tape, name, self._users)
-
-        lives: dict[str, Coroutine[Any, Any, None]] = {
-            **{f"a{n}": Author(self, board, f"a{n}", inputs).live() for n in range(config.authors)},
-            **{f"r{n}": Rival(self, board, f"r{n}").live() for n in range(config.rivals)},
-            **{f"v{n}": Watcher(self, board, f"v{n}").live() for n in range(config.watchers)},
-        }
-        board.authors_left = config.authors
-        self._clients += lives
-        return [self.spawn(name, life) for name, life in lives.items()]
+        everybody = lives(self, self.config, self.board, self._users)
+        self._clients += everybody
+        return [self.spawn(name, life) for name, life in everybody.items()]
 
     def _remotes(self) -> list[asyncio.Task[None]]:
         names = [f"x{n}" for n in range(self.config.remote_workers)]
@@ -250,28 +242,32 @@ class World:
         """Everybody is served, and every run has ended."""
         until = self.loop.time() + SETTLE_S
         _, pending = await asyncio.wait(people, timeout=SETTLE_S)
-        while (runs := self.log.unended()) and self.loop.time() < until:  # noqa: ASYNC110  - a late request's; costs no time
+        while (self.log.unended() or self.oracle.handing()) and self.loop.time() < until:  # noqa: ASYNC110  - a late request's; costs no time
             await asyncio.sleep(1.0)
+        runs, handoff = self.log.unended(), self.oracle.handing()
         if runs:
             run = self.oracle.safety.runs[runs[0]]
             detail = f"{runs[0]} is still {run.now.status} {SETTLE_S:.0f} s after the last fault."
             raise Violation("run-stuck", detail, run_id=runs[0])
+        if handoff:
+            raise Violation("handoff-stuck", f"{handoff} has not ended {SETTLE_S:.0f} s after the last fault.")
         if pending:
             names = ", ".join(sorted(task.get_name() for task in pending))
             raise Violation("not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault.")
+        self.oracle.settled()
         check_races(self.board.decisions, self.board.endings, self.oracle)
         check_outputs(self._core, self.log.all(), SPOKEN)
         check_expiries(self.log, self._well_since)
         self._users.judge_all(self._core, self.log.all())
 
     async def _probe(self) -> None:
-        """A new run is served promptly: a wake-up that was lost for good shows here."""
+        """What is new is served promptly: a wake-up that was lost for good shows here."""
         await asyncio.sleep(unwell_for(self._machines, self._shore.trouble, self.loop.time()).total_seconds())
         self.trace.emit("phase", name="probe")
-        task = self.spawn("probe", Probe(self, "probe", lambda: sum(machine.busy for machine in self._machines)).live())
-        _, pending = await asyncio.wait([task], timeout=LONG_S + PROBE_S)
-        if pending:
-            raise Violation("probe-late", f"New runs were not served within {PROBE_S:.0f} s although all is well.")
+        for probe, most_s in probes(self, self.config, self.board, lambda: sum(one.busy for one in self._machines)):
+            _, pending = await asyncio.wait([self.spawn("probe", probe)], timeout=most_s)
+            if pending:
+                raise Violation("probe-late", f"What is new was not served within {most_s:.0f} s although all is well.")
 
     async def _rest(self, remotes: Sequence[asyncio.Task[None]]) -> None:
         """Nothing is left behind, and looking changes nothing."""

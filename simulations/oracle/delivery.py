@@ -15,7 +15,8 @@ from ...adapters.http.walk import SNAPSHOT_MESSAGES
 from ...domain.identifiers import RunId, SessionId
 from ..violation import Violation
 from .log import TERMINAL, Log
-from .views import all_hidden, folded, folded_on, follower, parted, shown
+from .notices import SUPERSEDED, WARNING, Notices
+from .views import all_hidden, folded, folded_on, parted, shown
 
 GENERATION: Final = 1
 """The store's generation: no world restores one."""
@@ -36,6 +37,8 @@ class Asked:
     seq: int = 0
     follow: bool = True
     snapshot: bool = False
+    epoch: int | None = None
+    """The session's that the reader says it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class Delivery:
         self._started = False
         self._over: str | None = None
         self._ends_with = "" if asked.follow else "replay"
+        session = log.sessions.get(asked.session_id) if asked.session_id is not None else None
+        fresh = asked.cursor is None and not asked.seq
+        self._notices = Notices(session, who, asked.epoch, fresh=fresh) if session is not None else None
         self.frames = 0
 
     def _runs(self) -> tuple[RunId, ...]:
@@ -134,6 +140,8 @@ class Delivery:
             self._violate("frame-altered", f"{cursor} came as {kind} {data[:80]!r}, the log has {line[:80]!r}")
         if self._reset is not None and self._place is None and self._heads:
             self._violate("snapshot-missing", f"after the reset ({self._reset}) came {cursor} instead of a snapshot")
+        if self._notices is not None:
+            self._notices.first_frame()
         self._follows(run_id, seq)
         self._place = (run_id, seq)
         self.frames += 1
@@ -197,6 +205,9 @@ class Delivery:
         elif kind == "stream.reconnect":
             self._over = "stream.reconnect"
             self._mark("asked-to-reconnect")
+        elif kind in (SUPERSEDED, WARNING) and self._notices is not None:
+            self._notices.take(kind, fields)
+            self._mark(f"told-{fields.get('code', 'superseded').lower().replace('_', '-')}")
         else:
             self._violate("stream-malformed", f"{kind} has no id, and should have one")
 
@@ -220,7 +231,7 @@ class Delivery:
     def _on_snapshot(self, fields: dict[str, Any]) -> None:
         state, seq = fields["state"], fields["seq"]
         runs = self._runs()
-        run_id = RunId(state["run"]["run_id"]) if state["run"] else follower(state, runs)
+        run_id = RunId(state["run"]["run_id"]) if state["run"] else self._unbegun(runs, state)
         if run_id is None or (self._reset is None and not self._asked.snapshot):
             self._violate("snapshot-unasked", "a snapshot came that nobody asked for")
         run = self._log.run(run_id)
@@ -238,6 +249,13 @@ class Delivery:
             )
         self._place = (run_id, seq)
         self._mark("snapshot")
+
+    def _unbegun(self, runs: tuple[RunId, ...], state: dict[str, Any]) -> RunId | None:
+        """Whose snapshot this is if it stands before the run's first frame: it follows the last run that it shows."""
+        shown = [message["message_id"].split(":")[1] for message in state["messages"]]
+        after = [run_id for run_id in runs if not shown or runs.index(run_id) > runs.index(RunId(shown[-1]))]
+        silent = [run_id for run_id in after if (run := self._log.run(run_id)) and not folded(run)["messages"]]
+        return next((run_id for run_id in after if run_id not in silent), after[-1] if after else None)
 
     # The end.
 

@@ -12,6 +12,7 @@ from ...domain.identifiers import RunId, SessionId
 from ...domain.ports import Committed
 from ...domain.request_config import RequestConfig
 from ..violation import Violation
+from .sessionlog import SessionLog
 
 TERMINAL: Final = frozenset({"run.completed", "run.failed", "run.cancelled"})
 
@@ -52,9 +53,10 @@ class RunLog:
 
 
 class Log:
-    """All runs' logs. Sessions know their runs in the order of their turns."""
+    """All runs' logs. Sessions know their runs in the order of their turns; `sessions` is what befell them."""
 
     def __init__(self) -> None:
+        self.sessions: dict[SessionId, SessionLog] = {}
         self._runs: dict[RunId, RunLog] = {}
         self._sessions: dict[SessionId, list[RunId]] = {}
 
@@ -87,6 +89,11 @@ class Log:
     def runs(self, session_id: SessionId) -> Sequence[RunId]:
         """The session's runs in the order of their turns."""
         return self._sessions.get(session_id, ())
+
+    def begun(self, session_id: SessionId) -> Sequence[RunId]:
+        """Those of the session's runs whose turn has come."""
+        log, runs = self.sessions.get(session_id), self.runs(session_id)
+        return runs if log is None or not log.queue else tuple(run_id for run_id in runs if run_id not in log.queue)
 
     def unended(self) -> Sequence[RunId]:
         """Every run without a terminal frame."""

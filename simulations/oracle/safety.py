@@ -1,12 +1,11 @@
 """Safety at each commit: what a record may be, given everything that was committed before it.
 
-The machine of a run stands here a second time, as its readers see it: which frames make one record, from which state,
-to which. It is written beside `domain.transitions` on purpose: that table is under test.
+Which frames make one record, from which state and to which, stands in `shapes.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ...domain.identifiers import RunId, SessionId
 from ...domain.ports import Committed
@@ -15,41 +14,13 @@ from ..violation import Violation
 from .approvals import Approvals
 from .grammar import OUTPUT, Grammar
 from .log import Log, RunLog
+from .shapes import SHAPES, Shape, squeezed
 from .state import PENDING, RUNNING, WAITING, Moment, RunState, SessionState
 
 Fields = Mapping[str, Any]
 
 TAKEOVERS_MAX: Final = 3
 """Times a run may change hands because its lease expired (the design's number, not the code's)."""
-
-
-class Shape(NamedTuple):
-    """A record of facts: from which states, to which; whether it raises the epoch."""
-
-    sources: tuple[str, ...]
-    target: str
-    claims: bool = False
-
-
-_ACTIVE: Final = (PENDING, RUNNING, WAITING)
-_REQUESTED: Final = "approval.requested"
-_DECIDED: Final = "approval.decided"
-SHAPES: Final[Mapping[tuple[str, ...], Shape]] = {
-    ("run.created",): Shape((), PENDING),
-    ("run.claimed",): Shape((PENDING,), RUNNING, claims=True),
-    ("run.claimed", "step.reset"): Shape((RUNNING,), RUNNING, claims=True),
-    ("run.released",): Shape((RUNNING,), PENDING),
-    ("run.released", "step.reset"): Shape((RUNNING,), PENDING),
-    (_REQUESTED, "run.suspended"): Shape((RUNNING,), WAITING),
-    (_DECIDED,): Shape((WAITING,), WAITING),
-    (_DECIDED, "run.resumed"): Shape((WAITING,), PENDING),
-    ("run.completed",): Shape((RUNNING,), "completed"),
-    ("run.failed",): Shape(_ACTIVE, "failed"),
-    (_DECIDED, "run.failed"): Shape((WAITING,), "failed"),
-    ("run.cancelled",): Shape(_ACTIVE, "cancelled"),
-    (_DECIDED, "run.cancelled"): Shape((WAITING,), "cancelled"),
-}
-"""What one record may consist of (frames of one type in a row count once), and what it does to the run."""
 
 
 class Safety:
@@ -73,6 +44,8 @@ class Safety:
         self._mark = mark
         self._intent_of = intent_of
         self._intents: dict[str, RunId] = {}
+        self.queued: dict[RunId, None] = {}
+        """Runs that were accepted while their session was busy, by its facts."""
 
     def record(self, news: Committed) -> RunState:
         """Take one record in; the run it belongs to. Raises a Violation."""
@@ -110,7 +83,7 @@ class Safety:
     def _shape(self, log: RunLog, run: RunState | None, kinds: list[str], epoch: int) -> Shape:
         """What this record is. Raises record-shape, illegal-transition, epoch-fell or epoch-step."""
         seq = log.head - len(kinds) + 1
-        shape = SHAPES.get(_squeezed(kinds))
+        shape = SHAPES.get(squeezed(kinds))
         if shape is None:
             detail = f"No record of {log.run_id} may consist of {', '.join(kinds)} (seq {seq})."
             raise Violation("record-shape", detail, run_id=log.run_id, seq=seq)
@@ -143,10 +116,11 @@ class Safety:
         """A turn begins. Raises session-busy-twice, turn-order, message-id or intent-doubled."""
         session = self.sessions.setdefault(log.session_id, SessionState(log.session_id))
         turn, attempt, run_id = frame["turn"], frame["attempt"], log.run_id
-        if session.active is not None:
+        queued = run_id in self.queued
+        if session.active is not None and not queued:
             detail = f"{run_id} begins in {log.session_id} while {session.active} is active."
             raise Violation("session-busy-twice", detail, run_id=run_id, active=session.active)
-        expected = (session.turns + 1, 1) if attempt == 1 else (session.turns, session.attempt + 1)
+        expected = (session.created + 1, 1) if attempt == 1 else (session.created, session.attempt + 1)
         if (turn, attempt) != expected:
             detail = f"{run_id} is turn {turn}, attempt {attempt}; the next one is {expected}."
             raise Violation("turn-order", detail, run_id=run_id, turn=turn, attempt=attempt)
@@ -156,7 +130,9 @@ class Safety:
         if intent is not None and self._intents.setdefault(intent, run_id) != run_id:
             detail = f"{self._intents[intent]} and {run_id} fulfil one and the same wish ({intent})."
             raise Violation("intent-doubled", detail, run_id=run_id, intent=intent)
-        session.active, session.turns, session.attempt = run_id, turn, attempt
+        session.created, session.attempt = turn, attempt
+        if not queued:
+            session.active, session.turns = run_id, turn
         if turn > 1:
             self._mark("second-turn")
         run = self.runs[run_id] = RunState(
@@ -188,6 +164,13 @@ class Safety:
             case _:
                 self._ended(run, frames, shape.target)
         run.moments.append(Moment(run.log.head, shape.target, epoch, worker))
+
+    def begin(self, session_id: SessionId, run_id: RunId, turn: int) -> None:
+        """The turn of a run that waited has come: told after the group's records, as one of them may have ended it."""
+        session = self.sessions[session_id]
+        session.turns = turn
+        if self.log.terminal(run_id) is None:
+            session.active = run_id
 
     def _claimed(self, run: RunState) -> None:
         run.grammar.require_closed("run.claimed", run.log.head)
@@ -267,7 +250,8 @@ class Safety:
             self._require_expired(run, "it fails with worker_lost")
             self._mark("worker-lost")
         run.approvals.close(frames[:-1], target, self._now())
-        run.session.active = None
+        if run.session.active == run.run_id:
+            run.session.active = None
         was = {PENDING: "pending", RUNNING: "running", WAITING: "waiting"}[run.now.status]
         self._mark(f"cancel-{was}" if target == "cancelled" else target)
 
@@ -280,9 +264,3 @@ class Safety:
         if run.now.status == RUNNING and run.lease is not None and run.lease > self._now():
             detail = f"{run.run_id}: {what}, and its lease lasts until {run.lease} (it is {self._now()})."
             raise Violation("lease-stolen", detail, run_id=run.run_id, lease=run.lease.isoformat())
-
-
-def _squeezed(kinds: Sequence[str]) -> tuple[str, ...]:
-    """The types in order; a row of requests or decisions counts once."""
-    rows = (_REQUESTED, _DECIDED)
-    return tuple(k for n, k in enumerate(kinds) if n == 0 or k != kinds[n - 1] or k not in rows)

@@ -27,11 +27,14 @@ class Moment(NamedTuple):
 
 @dataclass(slots=True)
 class SessionState:
-    """A session as its runs' frames tell it. `parts` are all part ids ever given in it."""
+    """A session as its runs' frames tell it. `created` counts its runs' turns, `turns` those that have begun; `parts`
+    are all part ids ever given in it.
+    """
 
     session_id: SessionId
     active: RunId | None = None
     turns: int = 0
+    created: int = 0
     attempt: int = 0
     parts: set[bytes] = field(default_factory=set[bytes])
 

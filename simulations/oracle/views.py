@@ -3,7 +3,6 @@
 Written from the wire's point of view, beside `domain.request_config` (which is under test).
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic_core import from_json, to_json
@@ -56,13 +55,6 @@ def parted(state: Any, run_id: RunId) -> tuple[list[Any], Any]:
         (own if message["message_id"].split(":")[1] == run_id else others).append(message)
     alone = {name: value for name, value in state.items() if name != "before"}
     return others, {**alone, "messages": own}
-
-
-def follower(state: Any, runs: Sequence[RunId]) -> RunId | None:
-    """The run of a state from before its first frame: the one after those whose messages stand in it."""
-    told = [message["message_id"].split(":")[1] for message in state["messages"]]
-    before = max((place for place, run_id in enumerate(runs) if run_id in told), default=-1)
-    return runs[before + 1] if before + 1 < len(runs) else None
 
 
 def folded_on(state: Any, seq: int, run: RunLog) -> Any:

@@ -20,10 +20,12 @@ from ...domain.errors import (
     StoreUnavailable,
 )
 from ...domain.identifiers import RunId
+from ...domain.memory import Memory
 from ...domain.ports import Append, Committed, RunView
 from ...domain.requests import Assignment, Idempotency
 from ...domain.run import Run
 from ...domain.session import Session
+from ...domain.sessions import Resumed
 from ...infrastructure.eventstore.writer import Result, Work, Written
 from ..store.core import records
 from ..violation import Violation
@@ -232,9 +234,9 @@ class Works:
         elif known is not None and kept and known[1] == key.fingerprint and _is_answer(result.error):
             detail = f"The key {key.key} of {tenant} is answered with {result.error}; it stands for {known[0]}."
             raise Violation("key-forgotten", detail, tenant=tenant, key=key.key)
-        if not isinstance(result.value, Run | Session) or result.error is not None:
+        made = _made(result)
+        if made is None:
             return
-        made = result.value.run_id if isinstance(result.value, Run) else result.value.session_id
         if known is not None and kept and known[1] != key.fingerprint:
             detail = f"The key {key.key} of {tenant} was taken for another request; it stands for {known[0]}."
             raise Violation("key-reused", detail, tenant=tenant, key=key.key)
@@ -245,6 +247,21 @@ class Works:
             self._answers[tenant, key.key] = (made, key.fingerprint, self._now())
         else:
             self._mark("key-replayed")
+
+
+def _made(result: Result) -> str | None:
+    """What an Idempotency-Key stands for from now on."""
+    match result.value if result.error is None else None:
+        case Run() as run:
+            return run.run_id
+        case Session() as session:
+            return session.session_id
+        case Memory() as memory:
+            return memory.hash
+        case Resumed() as resumed:
+            return f"{resumed.session_id} under epoch {resumed.epoch}"
+        case _:
+            return None
 
 
 def _sorted(news: Sequence[Committed]) -> tuple[dict[_Key, Committed], list[str]]:

@@ -8,7 +8,9 @@ from .clients import CLIENTS
 from .edit import Planted
 from .found import FOUND
 from .leases import OWNERSHIP
+from .owners import OWNED
 from .runs import RUNS
+from .sessions import SESSIONS
 from .stores import STORES
 from .streams import STREAMS
 from .views import VIEWS
@@ -16,5 +18,5 @@ from .wakeups import WAKEUPS
 
 BUGS: Final[tuple[Planted, ...]] = (
     *(*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES),
-    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND),
+    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND, *SESSIONS, *OWNED),
 )

@@ -15,6 +15,7 @@ from ...domain.identifiers import RunId, SessionId
 from ...domain.messages import Fields
 from ...domain.ports import Committed, News, Span, StoredMessage
 from ...domain.scribe import Checkpointed
+from ...domain.session_facts import SessionFact
 from ...infrastructure.eventstore.committer import Committer
 from ...infrastructure.eventstore.store import ReadSide, SqliteStore, WakeupSource
 from ...infrastructure.eventstore.writer import Work, Written
@@ -56,6 +57,10 @@ class Core(ReadSide, Protocol):
 
     def checkpoint(self, run_id: RunId) -> Checkpointed | None:
         """The run's latest checkpoint."""
+        ...
+
+    def session_facts(self, after: int) -> Sequence[tuple[int, SessionId, SessionFact]]:
+        """What has happened to sessions since this place of the feed, in order, each with its place."""
         ...
 
     def durable(self) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from ...domain.ports import (
     Page,
     Record,
     RunView,
+    SessionMoved,
     SessionView,
     Span,
     StoredMessage,
@@ -23,7 +24,7 @@ from ...domain.ports import (
 )
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
-from ...domain.session_facts import Handoff
+from ...domain.session_facts import Handoff, SessionFact
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from ...infrastructure.eventstore.writer import Result, Work, Written
@@ -67,6 +68,8 @@ class DualCore:
             raise Divergence(f"news of {_names(group)}", expected.news, actual.news)
         for run_id in dict.fromkeys(news.run_id for news in expected.news if isinstance(news, Committed)):
             self.run_view(run_id)  # the row and the head, whoever looks next
+        for session_id in dict.fromkeys(news.session_id for news in expected.news if isinstance(news, SessionMoved)):
+            self.session_view(session_id)
         if self.on_commit is not None:
             self.on_commit(group, actual)
         return actual
@@ -162,6 +165,10 @@ class DualCore:
     def tail(self, session_id: SessionId, limit: int) -> Tail | None:
         """What a client needs to show the session now."""
         return self._both(f"tail({session_id}, {limit})", lambda core: core.tail(session_id, limit))
+
+    def session_facts(self, after: int) -> Sequence[tuple[int, SessionId, SessionFact]]:
+        """What has happened to sessions, by the model."""
+        return self._model.session_facts(after)
 
     def durable(self) -> Iterator[Row]:
         """Everything that is kept. Raises Divergence at the first row that differs."""

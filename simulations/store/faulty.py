@@ -6,7 +6,7 @@ reads is right when it is read; it may be old by the time it arrives.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ...domain.errors import StoreUnavailable
@@ -34,11 +34,13 @@ from ...domain.transitions import Status
 from ...infrastructure.eventstore.writer import Work
 from ..loop import SimLoop
 from ..process import ASKED, Process
+from ..stepping import STEP_S
 from ..tape import Tape
 from ..trace import Trace
 from ..violation import Violation
 from .core import Core
 from .inline import Fate, InlineCommitter
+from .trouble import Trouble
 from .wakeups import LATE_STEPS, Wakeups
 
 STALL_S: Final = (2.5, 4.0, 7.5)
@@ -47,32 +49,10 @@ STALL_S: Final = (2.5, 4.0, 7.5)
 MOMENTS: Final = ("", "before", "after")
 """When a process may die of a group that it writes; by the values of the site `store.crash`."""
 
+PUNCTUAL_S: Final = 0.6
+"""Seconds a write may be held back so that it meets the end of a lease."""
+
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Trouble:
-    """What may go wrong between a process and the store: probabilities, and seconds a step of lateness takes."""
-
-    write_s: float = 0.0005
-    late_s: float = 0.0
-    density: float = 0.3
-    late_reads: bool = False
-    lost_p: float = 0.0
-    unknown_p: float = 0.0
-    unread_p: float = 0.0
-    stall_p: float = 0.0
-    crash_p: float = 0.0
-    wake_lost_p: float = 0.0
-    wake_twice_p: float = 0.0
-    wake_late_s: float = 0.0
-    late_until: float = 0.0
-    """When the last of what is late by now will have come."""
-
-    def end(self) -> None:
-        """From now on nothing new goes wrong."""
-        for name, value in asdict(Trouble(late_until=self.late_until)).items():
-            setattr(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +64,8 @@ class Shore:
     trace: Trace
     trouble: Trouble
     core: Core
+    next_end: Callable[[float], float | None] = lambda _: None
+    """After a second of the world: the next one at which a lease, a claim or a handoff ends."""
 
 
 class Way:
@@ -108,11 +90,21 @@ class Way:
         self._wakeups: Wakeups | None = None
         self.committer = InlineCommitter(
             shore.core,
-            delay=lambda: self.trouble.write_s + self._late("write"),
+            delay=self._delay_s,
             reply_delay=self._reply_s,
             fate=self._fate,
             alive=lambda: incarnation.alive,
         )
+
+    def _delay_s(self) -> float:
+        """Mostly a moment; now and then it is written at the very instant at which a lease ends."""
+        if self._tape.chance(f"store.punctual:{self._name}", self.trouble.punctual_p):
+            end_s = self._shore.next_end(self._loop.time())
+            wait_s = end_s - STEP_S - self._loop.time() if end_s is not None else PUNCTUAL_S
+            if 0 <= wait_s < PUNCTUAL_S:
+                self.trouble.late_until = max(self.trouble.late_until, self._loop.time() + wait_s)
+                return wait_s
+        return self.trouble.write_s + self._late("write")
 
     def _late(self, what: str) -> float:
         if self.trouble.late_s <= 0:

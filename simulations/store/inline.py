@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 from ...domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, identifier
 from ...domain.ports import Clock, Span
 from ...domain.scribe import Checkpointed
+from ...domain.session_facts import SESSION_FACTS, SessionFact
 from ...infrastructure.codec import Codec, Row, stream_id, uuid_in
 from ...infrastructure.eventstore import statements as sql
 from ...infrastructure.eventstore.committer import GROUP_MAX, Committer, Entry
@@ -33,6 +34,8 @@ from . import core as c
 
 Fate = Literal["commit", "lost", "unknown"]
 """Of a group: written and told; not written, and its authors get an error; written, and they get one all the same."""
+
+_FACTS: Final = {fact.topic: fact for fact in SESSION_FACTS}
 
 _PREFIXES: Final = {"run": RUN_PREFIX, "job": JOB_PREFIX, "session": SESSION_PREFIX}
 
@@ -114,6 +117,16 @@ class SqliteCore(Reads):
         """The run's latest checkpoint."""
         row = self._memory.execute(sql.SELECT_CHECKPOINT, {"id": stream_id(run_id)}).fetchone()
         return None if row is None else Checkpointed(*row)
+
+    def session_facts(self, after: int) -> list[tuple[int, SessionId, SessionFact]]:
+        """What has happened to sessions since this place of the feed."""
+        columns = "feed_id, stream_id, version, frames, epoch, topic, state, checksum"
+        later = f"SELECT {columns} FROM events WHERE feed_id > :after AND topic LIKE 'session.%' ORDER BY 1"  # noqa: S608  our own names
+        found: list[tuple[int, SessionId, SessionFact]] = []
+        for place, stream, *values in self._memory.execute(later, {"after": after}).fetchall():
+            row, name = Row._make(values), SessionId(_id(SESSION_PREFIX, stream))
+            found.append((place, name, _FACTS[row.topic].model_validate_json(self._codec.lines(name, row)[0])))
+        return found
 
     def durable(self) -> Iterator[c.Row]:
         """Everything that is kept."""

@@ -30,7 +30,7 @@ from ...domain.ports import (
 from ...domain.run import Run
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
-from ...domain.session_facts import Handoff
+from ...domain.session_facts import Handoff, SessionFact
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from ...infrastructure.codec import OUTPUT_TOPIC
@@ -258,6 +258,11 @@ class ModelCore:
         return RunView(run, self._tables.logs[run.run_id][-1].record.last_seq)
 
     # What is kept.
+
+    def session_facts(self, after: int) -> list[tuple[int, SessionId, SessionFact]]:
+        """What has happened to sessions since this place of the feed."""
+        later = enumerate(self._tables.facts[after:], after + 1)
+        return [(n, SessionId(of), fact) for n, (of, _, fact) in later if isinstance(fact, SessionFact)]
 
     def durable(self) -> Iterator[Row]:
         """Everything that is kept."""

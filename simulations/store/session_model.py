@@ -32,10 +32,10 @@ def tail_of(
         cursor = Cursor(active.run.run_id, generation, 0, 0)
     else:
         cursor = Cursor(last.run.run_id, generation, last.run.epoch, last.head_seq)
-    return Tail(view, _cut(history, limit), active, cursor)
+    return Tail(view, cut(history, limit), active, cursor)
 
 
-def _cut(history: Sequence[StoredMessage], limit: int) -> list[StoredMessage]:
+def cut(history: Sequence[StoredMessage], limit: int) -> list[StoredMessage]:
     """From the `limit`-th primary message on, further back where a result would stand alone; at most so many times."""
     if len(history) < limit:
         return list(history)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from pydantic_core import from_json
@@ -11,6 +12,7 @@ from ..exchange import Answer, ConnectionLost, Exchange, Request
 from ..network import WINDOW_BYTES
 from ..oracle.delivery import Asked, Delivery, Seen
 from ..oracle.log import TERMINAL
+from ..oracle.sessionlog import DELETED
 from ..violation import Violation
 from .client import ANSWER_S, Client, whole
 from .returning import Returning
@@ -42,15 +44,24 @@ class Follower:
         *,
         restless: float = 0.0,
         took: Callable[[Seen], None] = lambda _: None,
+        after: str | None = None,
+        epoch: int | None = None,
+        noticed: Callable[[Seen], None] = lambda _: None,
     ) -> None:
-        """`restless` is the probability that it drops after a piece; `took` gets each frame."""
+        """`restless` is the probability that it drops after a piece; `took` gets each frame, `noticed` what has no id.
+
+        `after` is a cursor to begin with, `epoch` the session's that the reader says it holds.
+        """
+        self._epoch = epoch
+        self._noticed = noticed
         self._client = client
         self._world = client.world
         self._run_id = run_id
         self._session_id = session_id
         self._restless = restless
         self._took = took
-        self._returning = Returning(client, run_id, session_id, restless=restless > 0)
+        self._returning = Returning(client, run_id, session_id, restless=restless > 0 and after is None)
+        self._returning.cursors += [after] if after is not None else []
         self._ended = False
         self._stopped = False
         self._exchange: Exchange | None = None
@@ -73,6 +84,8 @@ class Follower:
         while self._goes_on():
             asked = self._returning.ask()
             headers = (("Last-Event-ID", asked.cursor),) if asked.cursor else ()
+            if self._epoch is not None:
+                asked, headers = replace(asked, epoch=self._epoch), (*headers, ("Session-Epoch", str(self._epoch)))
             query = self._query(asked)
             config = self._config()
             if config is not None:
@@ -90,6 +103,11 @@ class Follower:
 
     def _goes_on(self) -> bool:
         return not self._ended and not self._stopped
+
+    @property
+    def _deleted(self) -> bool:
+        session = self._world.log.sessions.get(self._session_id) if self._session_id is not None else None
+        return session is not None and session.status == DELETED
 
     def _leave(self, exchange: Exchange) -> None:
         vanishes = self._restless > 0 and self._world.watchdog and not self._world.healed
@@ -126,6 +144,9 @@ class Follower:
             if config == OTHER_CONFIG:
                 await self._refused(exchange, head)
                 return
+            if head.status == 404 and self._deleted:
+                self._ended = True
+                return
             if head.status != 200:
                 raise Violation("stream-refused", f"{self._client.name}: {self._path} was answered {head.status}.")
             while not self._ended:
@@ -160,7 +181,9 @@ class Follower:
             trace = self._world.trace
             trace.emit("saw", proc=self._client.name, run=frames[-1].run_id, first=frames[0].seq, last=frames[-1].seq)
         for seen in blocks:
-            if seen.cursor is not None:
+            if seen.cursor is None:
+                self._noticed(seen)
+            else:
                 self._returning.cursors.append(seen.cursor)
                 self._took(seen)
                 if self._run_id is not None and seen.kind in TERMINAL:

@@ -26,6 +26,9 @@ PACES_S: Final = (*FAST_S, 1.2, 3.5)
 ENDS: Final = ("complete", "fail", "release", "suspend")
 """How it ends its work on a run."""
 
+FINAL_ENDS: Final = ENDS[:2]
+"""How it does once all is well."""
+
 BODIES: Final[dict[str, Any]] = {
     "complete": {},
     "fail": {"error": {"type": "gave_up", "message": "It is too hard."}},
@@ -87,7 +90,8 @@ class RemoteWorker:
             seq += len(frames)
             paces = FAST_S if self._world.healed else PACES_S
             await asyncio.sleep(self._world.tape.pick(f"remote.pace:{self._name}", paces))
-        end = self._world.tape.pick(f"remote.end:{self._name}", ENDS)
+        ends = FINAL_ENDS if self._world.healed else ENDS  # else a run might be handed on for ever
+        end = self._world.tape.pick(f"remote.end:{self._name}", ends)
         await self._post(run_id, epoch, end, BODIES[end])
 
     async def _contradict(self, run_id: str, epoch: int, other: dict[str, Any]) -> None:
