@@ -90,8 +90,8 @@ class RemoteWorker:
             seq += len(frames)
             paces = FAST_S if self._world.healed else PACES_S
             await asyncio.sleep(self._world.tape.pick(f"remote.pace:{self._name}", paces))
-        ends = FINAL_ENDS if self._world.healed else ENDS  # else a run might be handed on for ever
-        end = self._world.tape.pick(f"remote.end:{self._name}", ends)
+        ways = FINAL_ENDS if self._world.healed else ENDS  # else a run might be handed on for ever
+        end = self._world.tape.pick(f"remote.end:{self._name}", ways)
         await self._post(run_id, epoch, end, BODIES[end])
 
     async def _contradict(self, run_id: str, epoch: int, other: dict[str, Any]) -> None:
