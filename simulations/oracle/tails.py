@@ -51,7 +51,8 @@ def check_tail(
         raise Violation("tail-cursor", f"A tail goes on from {tail['cursor']}; right is one of {expected}.", **where)
     pending = [one["approval_id"] for one in tail["pending_approvals"]]
     run = log.run(run_id) if run_id is not None else None
-    possible = _pending(run, within) if run is not None else [[]]
+    nothing: list[list[str]] = [[]]
+    possible = _pending(run, within) if run is not None else nothing
     if pending not in possible:
         detail = f"A tail of {session.session_id} shows the approvals {pending} of {run_id}; its log says {possible}."
         raise Violation("approvals-differ", detail, **where)

@@ -77,8 +77,9 @@ class Resuming:
                 f"{name} is told that it owns {session_id} under {epoch}; that was given to {session.owners.get(epoch)}"
             )
             raise Violation("epoch-acknowledged-twice", f"{detail}, and told to {told}.", session_id=session_id)
-        evidence = reply.body["continuity"]
-        count, hashes = evidence["count"], session.hashes
+        evidence: dict[str, Any] = reply.body["continuity"]
+        count: int = evidence["count"]
+        hashes = session.hashes
         head = hashes[count - 1] if 0 < count <= len(hashes) else None
         if evidence["head_hash"] != head or (evidence["first"], evidence["last"]) != (
             (1, count) if count else (None, None)
