@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from reattach.domain.identifiers import JobId, RunId, SessionId
 from reattach.domain.memory import Memory
@@ -84,12 +85,12 @@ def attached(owner: str, epoch: int, how: Any = "resumed", superseded: str | Non
 
 
 def remembered(sequence: int, epoch: int = 0, by: str | None = None, wish: str = "tea") -> MemoryAppended:
-    content = {"wish": wish}
+    content: JsonValue = {"wish": wish}
     return MemoryAppended(at=EPOCH, sequence=sequence, content=content, by=by, epoch=epoch, hash=f"{sequence}")
 
 
 def turn(kind: Any, number: int, run: str) -> Any:
-    fields = {"at": EPOCH, "turn": number, "run_id": RunId(run)}
+    fields: dict[str, Any] = {"at": EPOCH, "turn": number, "run_id": RunId(run)}
     return kind(**fields) if kind is TurnEnded else kind(**fields, job_id=JobId("job"))
 
 
