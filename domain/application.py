@@ -124,7 +124,7 @@ class Application:
             if not free and request.on_busy == "reject":
                 raise busy(session, active)
             run = begin_turn(tx, session, request, prompt, ids, now=free)
-            if active is not None and request.on_busy == "interrupt":
+            if active is not None and request.on_busy == "interrupt" and session.handing_off is None:
                 self._cancel(tx, active, INTERRUPTED, tenant)
             return run
 

@@ -73,7 +73,7 @@ class HandoffConflict(ReattachError):
 
     code = "handoff_conflict"
     title = "Not possible in this state of the handoff"
-    remedy = "GET the handoff and decide again."
+    remedy = "While it is under way, wait until it is ready; after its end, resume without it or request another."
 
 
 class StaleToken(ReattachError):

@@ -12,7 +12,7 @@ from .ports import Ids, Store, Transaction
 from .requests import HANDOFF_TIMEOUT_S_MAX, Limits
 from .session import Session
 from .session_facts import Handoff, HandoffReady, HandoffRequested
-from .steps import as_session, as_writer, end_handoff, in_session, owned
+from .steps import as_session, end_handoff, in_session, owned, writable
 
 HANDOFF_ID_CHARS_MAX: Final = 80
 """Characters of a handoff's id, which the client may choose."""
@@ -60,13 +60,17 @@ class Handoffs:
         """The source lets go: the target may come. Raises HandoffConflict as long as accepted inputs are not done."""
 
         def work(tx: Transaction, session: Session) -> Handoff:
+            known = _handoff_of(tx, session, handoff_id)
+            if known is not None and known.status in ("ready", "completed") and epoch == known.epoch:
+                return known  # it was said before, and nobody heard the answer
+            session = writable(tx, session, epoch)
             known = known_handoff(tx, session, handoff_id)
-            if known.status in ("ready", "completed"):
+            if known.status == "ready":
                 return known
             fact = HandoffReady(at=tx.now, handoff_id=handoff_id, epoch=session.epoch)
             return known_handoff(tx, tx.record(session, fact), handoff_id)
 
-        return await self._store.transact(as_writer(tenant, session_id, epoch, work))
+        return await self._store.transact(in_session(tenant, session_id, work))
 
     async def abandon(self, tenant: str, session_id: str, handoff_id: str) -> Handoff:
         """Call it off: the source goes on, and what waited begins. One that has ended is answered as it is."""

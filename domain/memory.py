@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
+from pydantic_core import from_json, to_json
 
 from .identifiers import SessionId
 from .session_facts import MemoryAppended
@@ -64,7 +65,7 @@ class Continuity(BaseModel):
 
 def chain_hash(previous: str | None, session_id: SessionId, entry: Entry) -> str:
     """SHA-256 over the previous hash and the entry as JSON with sorted keys: the same for everybody who holds both."""
-    moment = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
+    moment = from_json(to_json(entry.at.astimezone(UTC)))  # as every answer has it
     fields = [previous, session_id, entry.sequence, moment, entry.epoch, entry.by, entry.content]
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

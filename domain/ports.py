@@ -120,7 +120,7 @@ class Committed:
 class SessionMoved:
     """News of a commit: a session's turn, owner or handoff is another. In-process only, like Committed.
 
-    `begun`: the turn of a run that had waited has come.
+    `begun`: the turn of a run that had waited has come, or there is none to wait for any more.
     """
 
     session_id: SessionId

@@ -114,7 +114,8 @@ def writable(tx: Transaction, session: Session, epoch: int | None) -> Session:
     """
     if epoch is not None:
         if session.owner is None or epoch != session.epoch:
-            detail = f"Session-Epoch {epoch} does not own the session: it is at {session.epoch}."
+            now = f"it is at {session.epoch}" if session.owner is not None else "nobody does"
+            detail = f"Session-Epoch {epoch} does not own the session: {now}."
             raise StaleSession(detail, session_id=session.session_id, epoch=session.epoch, owner=session.owner)
         return session
     if session.owner is None:
@@ -123,7 +124,10 @@ def writable(tx: Transaction, session: Session, epoch: int | None) -> Session:
     if owned_at(until, tx.now):
         detail = f"{session.owner!r:.80} owns it."
         raise SessionEpochRequired(detail, session_id=session.session_id, owner=session.owner, lease_expires_at=until)
-    return tx.record(session, Detached(at=tx.now, owner=session.owner, epoch=session.epoch, reason="lapsed"))
+    handoff = session.handing_off
+    if handoff is not None and handoff.status == "requested":  # who could have said that it is ready is gone
+        session = end_handoff(tx, session, handoff, "source_left")
+    return tx.record(session, Detached(at=tx.now, owner=session.owner or "", epoch=session.epoch, reason="lapsed"))
 
 
 def owned_at(lease_until: datetime | None, now: datetime) -> bool:

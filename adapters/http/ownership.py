@@ -20,7 +20,7 @@ from .sessions import Nothing
 from .tail import tail_resource
 
 ClientId = Annotated[str, Field(min_length=1, max_length=CLIENT_CHARS_MAX)]
-HandoffId = Annotated[str, Field(pattern=rf"^[A-Za-z0-9._~-]{{1,{HANDOFF_ID_CHARS_MAX}}}$")]
+HandoffId = Annotated[str, Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._~-]{{0,{HANDOFF_ID_CHARS_MAX - 1}}}$")]
 
 
 class Resume(Body):

@@ -5,6 +5,7 @@ from typing import Final
 from ...domain.errors import NotFound
 from ...domain.identifiers import SessionId
 from ...domain.ports import Store
+from ...domain.transitions import SessionStatus
 from .history import as_configured
 from .resources import Resource, active_run_resource, session_resource
 
@@ -15,7 +16,7 @@ IDLE: Final = "idle"
 async def tail_resource(store: Store, session_id: SessionId, limit: int) -> Resource:
     """The tail with at most `limit` primary messages. Raises NotFound and whatever the store raises: never a guess."""
     tail = await store.tail(session_id, limit)
-    if tail is None:
+    if tail is None or tail.view.session.status is SessionStatus.DELETED:  # a resume that is repeated may come too late
         raise NotFound(f"There is no session {session_id!r:.80}.", session_id=session_id)
     active = active_run_resource(tail.active.run) if tail.active is not None else None
     return {

@@ -12,6 +12,7 @@ from ...domain.identifiers import SessionId
 from ...domain.messages import Fields
 from ...domain.ports import Record, Span
 from ...domain.run import Run
+from ...domain.transitions import SessionStatus
 from . import sse
 from .broadcaster import Broadcaster
 from .feed import Feed
@@ -208,14 +209,19 @@ class Walk:
         if self._session_id is not None:
             await self._to_next(self._session_id)
 
+    async def _stays(self, session_id: SessionId) -> bool:
+        """Whether there is anything to wait for: of a deleted session nothing comes, and who asks again is told so."""
+        session = await self._store.session(session_id)
+        return session is not None and session.status is not SessionStatus.DELETED
+
     async def _to_next(self, session_id: SessionId) -> None:
         run = self._feed.view.run if self._feed else None
         after = (run.turn, run.attempt) if run else (0, 0)
-        begun = -1
-        run_id = None
+        begun, run_id, stays = -1, None, True
         while run_id is None and begun != self._broadcaster.turns_begun:
             begun = self._broadcaster.turns_begun  # a turn that begins while the store is asked would be missed
             run_id = await self._store.next_run(session_id, *after)
+            stays = run_id is not None or await self._stays(session_id)
         feed = await self._broadcaster.watch(run_id) if run_id is not None else None
         if feed is not None:
             if self._feed is not None:
@@ -223,7 +229,7 @@ class Walk:
             self._feed = feed
             self.reader.seq = 0
             await self._catch_up()
-        elif self._follow:
+        elif self._follow and stays:
             self._forget = self._broadcaster.await_turn(session_id, self._next_turn)
         else:
             self.reader.finish(b"")

@@ -18,7 +18,7 @@ from ...domain.run import Run
 from ...domain.run_facts import Cancelled, Completed, Created, Failed, Released, RunFact, Suspended, TakenOver
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
-from ...domain.session_facts import Handoff, SessionCreated, SessionFact, TurnStarted
+from ...domain.session_facts import Deleted, Handoff, SessionCreated, SessionFact, TurnStarted
 from ...domain.transitions import Status
 from ...domain.wire import encode
 from ..codec import Codec, damaged, microseconds, moment, stream_id, uuid_in
@@ -100,7 +100,8 @@ class SqliteTransaction:
                 self._project(session, session_id, aggregate.version, columns, (sql.INSERT_SESSION, sql.UPDATE_SESSION))
                 self._library.record(self._connection, Recorded(_uuid(session_id), session.version, fact))
                 follow_session(self._connection, aggregate, session, cast("SessionFact", fact))
-                self._move(SessionMoved(session_id, isinstance(fact, TurnStarted) and fact.run_id in aggregate.queue))
+                begun = isinstance(fact, TurnStarted) and fact.run_id in aggregate.queue
+                self._move(SessionMoved(session_id, begun or isinstance(fact, Deleted)))
                 return cast("A", session)
             case _:
                 message = f"no table for a {type(aggregate).__name__}"

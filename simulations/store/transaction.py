@@ -15,7 +15,15 @@ from ...domain.run import Run
 from ...domain.run_facts import Cancelled, Completed, Created, Failed, Released, RunFact, Suspended, TakenOver
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
-from ...domain.session_facts import Handoff, HandoffEnded, HandoffReady, HandoffRequested, MemoryAppended, TurnStarted
+from ...domain.session_facts import (
+    Deleted,
+    Handoff,
+    HandoffEnded,
+    HandoffReady,
+    HandoffRequested,
+    MemoryAppended,
+    TurnStarted,
+)
 from ...domain.transitions import Status
 from ...domain.wire import encode
 from .tables import LogEntry, Remembered, Tables
@@ -99,7 +107,8 @@ class ModelTransaction:
             tables.add(tables.memories[session_id], Memory.of(fact))
         elif isinstance(fact, HandoffRequested | HandoffReady | HandoffEnded) and session.handoff is not None:
             tables.put(tables.handoffs, (session_id, session.handoff.handoff_id), session.handoff)
-        moved = SessionMoved(session_id, isinstance(fact, TurnStarted) and fact.run_id in before.queue)
+        begun = isinstance(fact, TurnStarted) and fact.run_id in before.queue
+        moved = SessionMoved(session_id, begun or isinstance(fact, Deleted))
         if moved not in self.news:
             self.news.append(moved)
 

@@ -7,6 +7,7 @@ whatever it raises is the violation `agent-check`.
 """
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +22,8 @@ from ...domain.transitions import Status
 from ..oracle.outputs import MESSAGES_MAX
 from ..oracle.rows import Readable
 from ..violation import Violation
+
+OWN_PACKAGE: Final = __name__.partition(".")[0]
 
 PROMPTS: Final = ("Hello", "What is the time?", "")
 """What is said to agents that take any text."""
@@ -38,9 +41,13 @@ class Users:
 
     @classmethod
     def load(cls, setting: str | None) -> "Users":
-        """Import them. Raises ConfigurationError."""
+        """Import them anew: what their modules keep in variables belongs to one world. Raises ConfigurationError."""
         if setting is None:
             return cls()
+        for reference in setting.split(","):
+            name = reference.partition(":")[0].strip()
+            if name.partition(".")[0] != OWN_PACKAGE:
+                sys.modules.pop(name, None)
         agents = load_agents(setting)
         module = importlib.import_module(setting.partition(":")[0])
         return cls(agents, getattr(module, "simulated_inputs", PROMPTS), getattr(module, "check_run", None))

@@ -165,3 +165,19 @@ async def test_a_source_that_reconnects_still_hands_over(tmp_path: Path) -> None
         again = await use.sessions.resume(TENANT, session_id, "ada")
         await use.handoffs.ready(TENANT, session_id, "h", again.epoch)
         assert (await use.sessions.resume(TENANT, session_id, "bob", handoff_id="h")).epoch == again.epoch + 1
+
+
+async def test_a_handoff_ends_with_the_owner_that_could_have_said_ready(tmp_path: Path) -> None:
+    """Its lease ends, and somebody writes: nothing waits for a source that is gone."""
+    clock = ManualClock()
+    async with open_store(f"sqlite:///{tmp_path / 'store.db'}", clock, durability="relaxed") as store:
+        world = World(store, clock)
+        session_id = await world.session()
+        use = world.application
+        await use.sessions.resume(TENANT, session_id, "ada")
+        await use.handoffs.request(TENANT, session_id, "h", 80_000.0)
+        clock.advance(world.limits.session_lease_s)
+        await use.sessions.append_memory(TENANT, session_id, "m", None)
+        handoff = await use.handoffs.get(TENANT, session_id, "h")
+        assert (handoff.status, handoff.reason) == ("abandoned", "source_left")
+        await world.pending(session_id)

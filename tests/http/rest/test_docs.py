@@ -100,3 +100,18 @@ def test_every_limit_is_the_code_s() -> None:
     ):
         found = re.findall(said, limits)
         assert [float(number.replace(",", "")) for number in found] == [real], said
+
+
+def test_the_recipe_of_the_chain_works_as_written(api: Api) -> None:
+    """By nothing but the page, the session's id and the answers."""
+    recipe = re.findall(r"```python\n(.*?)```", (DOCS / "sessions.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    names: dict[str, Any] = {}
+    exec(recipe, names)  # noqa: S102  - it is what a reader would do
+    session_id = api.session()
+    for content in ("é", {"b": [1.5, None], "a": "\u2028"}, 3):
+        api.post(f"/v1/sessions/{session_id}/memories", {"content": content})
+    previous = None
+    for entry in api.get(f"/v1/sessions/{session_id}/memories").json()["items"]:
+        assert names["entry_hash"](previous, session_id, entry) == entry["hash"]
+        previous = entry["hash"]
+    assert previous == api.get(f"/v1/sessions/{session_id}").json()["continuity"]["head_hash"]

@@ -29,6 +29,38 @@ def test_an_idempotency_key_finds_the_handoff_again(api: Api) -> None:
     assert move(api, session_id, "abandon", first.json()["handoff_id"]).status_code == 200
 
 
+def test_ready_may_be_said_again_after_the_target_has_come(api: Api) -> None:
+    session_id, epoch = owned(api)
+    request(api, session_id)
+    assert move(api, session_id, "ready", Session_Epoch=epoch).json()["status"] == "ready"
+    assert resume(api, session_id, "bob", handoff_id="h").status_code == 200
+    again = move(api, session_id, "ready", Session_Epoch=epoch)
+    assert (again.status_code, again.json()["status"]) == (200, "completed")
+
+
+@pytest.mark.parametrize("name", [".", "..", "-", "~x"])
+def test_a_handoff_is_not_named_like_a_step_of_a_path(api: Api, name: str) -> None:
+    session_id, _ = owned(api)
+    assert problem_of(request(api, session_id, name), 422, "invalid")["field"] == "handoff_id"
+
+
+def test_an_interrupt_does_not_cut_short_what_a_handoff_waits_for(api: Api) -> None:
+    session_id, epoch = owned(api)
+    run = api.start(session_id, Session_Epoch=epoch).json()
+    request(api, session_id)
+    body = {"agent": "plain", "on_busy": "interrupt"}
+    assert api.post(f"/v1/sessions/{session_id}/runs", body, Session_Epoch=epoch).status_code == 202
+    assert api.read(run)["status"] == "pending"
+
+
+def test_a_resume_that_is_repeated_after_the_end_finds_nothing(api: Api) -> None:
+    session_id = api.session()
+    path, body = f"/v1/sessions/{session_id}", {"client_id": "ada"}
+    epoch = api.post(f"{path}/resume", body, Idempotency_Key="r1").json()["epoch"]
+    assert api.http.delete(path, headers={"Session-Epoch": str(epoch)}).status_code == 204
+    problem_of(api.post(f"{path}/resume", body, Idempotency_Key="r1"), 404, "not_found")
+
+
 def test_a_handoff_from_end_to_end(api: Api) -> None:
     session_id, epoch = owned(api)
     asked = request(api, session_id)

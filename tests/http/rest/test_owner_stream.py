@@ -162,6 +162,14 @@ def test_another_process_on_the_same_file_tells_too(api: Api, backend: Backend, 
         other.close()
 
 
+def test_a_stream_between_turns_ends_when_its_session_is_deleted(api: Api) -> None:
+    session_id, epoch = owned(api)
+    with listening(api, session_id, session_epoch="7") as told:
+        assert next(told).event == "session.superseded"  # it is open, and waits
+        assert api.http.delete(f"/v1/sessions/{session_id}", headers={"Session-Epoch": epoch}).status_code == 204
+        assert list(told) == []
+
+
 def test_a_queued_turn_arrives_on_the_open_stream_when_it_begins(api: Api) -> None:
     """Also one that a handoff has held back, and one that was cancelled meanwhile."""
     session_id, epoch = owned(api)
