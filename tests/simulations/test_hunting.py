@@ -16,7 +16,7 @@ from reattach.simulations.case import Case, run_command
 from reattach.simulations.report import Setting, replayer
 from reattach.simulations.world import run_world
 
-FRESH_S = 40.0
+FRESH_S = 20.0
 """Seconds of hunting with fresh seeds."""
 
 AUDITED_SEEDS = 8
