@@ -8,6 +8,7 @@ from ...domain.errors import ReattachError, SessionEpochRequired, SessionOwned, 
 from ...domain.identifiers import SessionId
 from ...domain.memory import Memory
 from ...domain.requests import Idempotency
+from ...domain.session_facts import Handoff
 from ...domain.sessions import Resumed
 from ...domain.summaries import SummaryWork
 from ...infrastructure.eventstore.writer import Result
@@ -52,7 +53,8 @@ class Writers:
             if isinstance(result.error, StaleSession):
                 self._owner_refused(named, asked.get("epoch"))
             return None
-        if "epoch" in asked:
+        told_again = isinstance(value, Handoff) and value.epoch == asked.get("epoch")  # `ready` whose answer was lost
+        if "epoch" in asked and not told_again:
             self._wrote(named, asked["epoch"])
         if isinstance(value, Memory):
             self._remembered(named, value)
