@@ -23,11 +23,13 @@ BUGS: Final = (
         (
             Edit(
                 "domain.application:Application.start_run",
-                "return await self.store.transact(once(tenant, idempotency, Run, work))\n",
-                """if idempotency is None or await self.store.transact(lambda tx: tx.answer(tenant, idempotency.key)):
-        return await self.store.transact(once(tenant, idempotency, Run, work))
-    made = await self.store.transact(work)
+                "return await self.store.transact(\n",
+                """both = as_writer(tenant, session_id, session_epoch, work)
+    if idempotency is None or await self.store.transact(lambda tx: tx.answer(tenant, idempotency.key)):
+        return await self.store.transact(once(tenant, idempotency, Run, both))
+    made = await self.store.transact(both)
     return await self.store.transact(once(tenant, idempotency, Run, lambda tx: made))
+    return await self.store.transact(
 """,
             ),
         ),
