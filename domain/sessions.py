@@ -20,7 +20,6 @@ from .session_facts import (
     Attached,
     AttachHow,
     Deleted,
-    Detached,
     Finalized,
     HandoffEnded,
     MemoryAppended,
@@ -28,7 +27,7 @@ from .session_facts import (
     SessionWarning,
     Warned,
 )
-from .steps import as_writer, end_handoff, expire_handoff, next_turn, once, owned_at
+from .steps import as_writer, disown, end_handoff, expire_handoff, next_turn, once, owned_at
 from .transitions import SessionStatus
 
 CLIENT_CHARS_MAX: Final = 200
@@ -63,7 +62,7 @@ class Sessions:
     """The use cases over one store."""
 
     def __init__(self, store: Store, ids: Ids, limits: Limits) -> None:
-        self.store = store
+        self._store = store
         self._ids = ids
         self._limits = limits
 
@@ -97,7 +96,7 @@ class Sessions:
             session = tx.record(tx.record(Session(), created), Warned(at=tx.now, warning=warning))
             return self._owned(tx, session, client, "resumed", code)
 
-        return await self.store.transact(once(tenant, idempotency, Resumed, work))
+        return await self._store.transact(once(tenant, idempotency, Resumed, work))
 
     def _attach(
         self, tx: Transaction, session: Session, client: str, *, takeover: bool, handoff_id: str | None
@@ -157,20 +156,16 @@ class Sessions:
             self._lease(tx, session)
             return session
 
-        return await self.store.transact(as_writer(tenant, session_id, epoch, work))
+        return await self._store.transact(as_writer(tenant, session_id, epoch, work))
 
     async def detach(self, tenant: str, session_id: str, epoch: int) -> Session:
         """Own it no more. A handoff that was not ready ends; one that is still waits for its target."""
 
         def work(tx: Transaction, session: Session) -> Session:
-            handoff = session.handing_off
-            if handoff is not None and handoff.status == "requested":
-                session = end_handoff(tx, session, handoff, "source_left")
-            left = Detached(at=tx.now, owner=session.owner or "", epoch=session.epoch, reason="left")
             tx.lease_session(session.session_id, None)
-            return next_turn(tx, tx.record(session, left))
+            return disown(tx, session, session.owner or "", "left")
 
-        return await self.store.transact(as_writer(tenant, session_id, epoch, work))
+        return await self._store.transact(as_writer(tenant, session_id, epoch, work))
 
     # Memory.
 
@@ -199,7 +194,7 @@ class Sessions:
             tx.record(session, fact)
             return Memory.of(fact)
 
-        return await self.store.transact(once(tenant, idempotency, Memory, as_writer(tenant, session_id, epoch, work)))
+        return await self._store.transact(once(tenant, idempotency, Memory, as_writer(tenant, session_id, epoch, work)))
 
     # The end.
 
@@ -209,11 +204,11 @@ class Sessions:
         def work(tx: Transaction, session: Session) -> Session:
             return session if session.status is SessionStatus.FINALIZED else tx.record(session, Finalized(at=tx.now))
 
-        return await self.store.transact(as_writer(tenant, session_id, epoch, work))
+        return await self._store.transact(as_writer(tenant, session_id, epoch, work))
 
     async def delete(self, tenant: str, session_id: str, epoch: int | None) -> None:
         """Gone for everybody. Raises SessionBusy while a run is active."""
-        await self.store.transact(
+        await self._store.transact(
             as_writer(tenant, session_id, epoch, lambda tx, session: tx.record(session, Deleted(at=tx.now)))
         )
 

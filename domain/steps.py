@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -124,10 +124,15 @@ def writable(tx: Transaction, session: Session, epoch: int | None) -> Session:
     if owned_at(until, tx.now):
         detail = f"{session.owner!r:.80} owns it."
         raise SessionEpochRequired(detail, session_id=session.session_id, owner=session.owner, lease_expires_at=until)
+    return disown(tx, session, session.owner, "lapsed")
+
+
+def disown(tx: Transaction, session: Session, owner: str, reason: Literal["left", "lapsed"]) -> Session:
+    """Nobody owns the session any more. A handoff that was not ready ends with the one who could have said so."""
     handoff = session.handing_off
-    if handoff is not None and handoff.status == "requested":  # who could have said that it is ready is gone
+    if handoff is not None and handoff.status == "requested":
         session = end_handoff(tx, session, handoff, "source_left")
-    return tx.record(session, Detached(at=tx.now, owner=session.owner or "", epoch=session.epoch, reason="lapsed"))
+    return tx.record(session, Detached(at=tx.now, owner=owner, epoch=session.epoch, reason=reason))
 
 
 def owned_at(lease_until: datetime | None, now: datetime) -> bool:

@@ -5,10 +5,11 @@ hold them, so they carry no id.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from ...domain.errors import StoreUnavailable
+from ...domain.errors import ReattachError, StoreUnavailable
 from ...domain.session import Session
 from ...domain.session_facts import Handoff
 from . import sse
@@ -17,6 +18,8 @@ from .reader import Reader
 
 SUPERSEDED: Final = "session.superseded"
 WARNING: Final = "session.warning"
+
+_log: Final = logging.getLogger("reattach.stream")
 
 
 class Watch:
@@ -57,6 +60,10 @@ class Watch:
                 self._again = True
                 await asyncio.sleep(self._broadcaster.times.retry_s)
                 continue
+            except ReattachError as error:  # nobody awaits this task: what goes wrong in it is said here
+                _log.error("an owner could not be watched", exc_info=error)
+                self._broadcaster.reconnect(self._reader, "unavailable")
+                return
             if session is not None:
                 self._broadcaster.interject(self._reader, self.news(session))
 

@@ -16,6 +16,8 @@ ROOT: Final = Path(__file__).parents[2]
 CPUS: Final = sorted(os.sched_getaffinity(0))
 SERVER_CPU: Final = CPUS[0]
 CLIENT_CPU: Final = CPUS[-1]
+POLL_S: Final = 0.05
+"""Seconds between two looks whether it answers."""
 START_S_MAX: Final = 30.0
 """Seconds a server may take to answer its first request."""
 STOP_S_MAX: Final = 20.0
@@ -66,7 +68,7 @@ class Server:
                 self._process.kill()
                 message = f"{' '.join(self._arguments)} did not start; see {self._log}"
                 raise RuntimeError(message)
-            time.sleep(0.05)
+            time.sleep(POLL_S)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
