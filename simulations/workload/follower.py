@@ -153,7 +153,8 @@ class Follower:
                 async with asyncio.timeout(SILENCE_S if watchdog else None):
                     data = await exchange.read()
                 if not data:
-                    delivery.ended()
+                    if not self._deleted:  # of a deleted session's nothing more comes: who asks again is told so
+                        delivery.ended()
                     return
                 self._take(delivery.feed(data))
                 if await self._had_enough():
