@@ -265,7 +265,7 @@ class Worker:
             found = await self._application.store.messages(
                 run.session_id, Span(before=(run.turn, 0, 0)), HISTORY_MESSAGES_MAX
             )
-            history = [message for _, message in found]
+            history = [message for _, message, _ in found]
         checkpoint = assignment.checkpoint
         return Context(
             session_id=run.session_id,

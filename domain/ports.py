@@ -7,7 +7,7 @@ runs inside one write transaction, may be run again after a conflict, and so mus
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from .aggregate import Aggregate, Fact
@@ -16,6 +16,7 @@ from .job import Job
 from .memory import Memory
 from .messages import Fields
 from .outline import Outline
+from .request_config import RequestConfig
 from .run import Run
 from .scribe import Batch, Checkpointed
 from .session import Session
@@ -29,7 +30,13 @@ T = TypeVar("T")
 MessagePlace = tuple[int, int, int]
 """Where a message stands in its session: turn, attempt, ordinal."""
 
-StoredMessage = tuple[MessagePlace, Fields]
+
+class StoredMessage(NamedTuple):
+    """One message of a session as it is stored, and how its run's readers are shown it."""
+
+    place: MessagePlace
+    fields: Fields
+    config: RequestConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,3 +65,7 @@ class RequestConfig(BaseModel):
             if "output" in fields:
                 return to_json({**fields, "output": None, "omitted": True})
         return data
+
+
+EVERYTHING: Final = RequestConfig()
+"""What a run has whose starter asked for nothing."""

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from .job import Job
 from .outline import Outline
-from .request_config import RequestConfig
+from .request_config import EVERYTHING, RequestConfig
 from .run import Run
 from .scribe import Checkpointed
 
@@ -50,7 +50,7 @@ class StartRun(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     agent: str
     input: JsonValue = None
-    request_config: RequestConfig = RequestConfig()
+    request_config: RequestConfig = EVERYTHING
     on_busy: OnBusy = "reject"
 
 

@@ -13,7 +13,7 @@ from .aggregate import Aggregate
 from .errors import DecisionConflict, IllegalTransition, Invalid, StaleEpoch, UnknownApproval
 from .frames import RunError
 from .identifiers import JobId, RunId, SessionId
-from .request_config import RequestConfig
+from .request_config import EVERYTHING, RequestConfig
 from .run_facts import (
     WORKER_LOST,
     Approval,
@@ -57,7 +57,7 @@ class Run(Aggregate):
     agent: str = ""
     message_id: str = ""
     prompt: str | None = None
-    request_config: RequestConfig = RequestConfig()
+    request_config: RequestConfig = EVERYTHING
     status: Status | None = None
     epoch: int = 0
     worker: str | None = None

@@ -19,20 +19,12 @@ async def history(store: Store, session_id: SessionId, span: Span, limit: int) -
     """At most `limit` messages of the span, oldest first, and whether it holds more."""
     found = await store.messages(session_id, span, limit + 1)
     kept = found[:limit] if span.oldest else found[-limit:]
-    return await as_configured(store, kept), len(found) > limit
+    return as_configured(kept), len(found) > limit
 
 
-async def as_configured(store: Store, messages: Sequence[StoredMessage]) -> list[Fields]:
+def as_configured(messages: Sequence[StoredMessage]) -> list[Fields]:
     """The messages as clients see them."""
-    shown: list[Fields] = []
-    configs: dict[RunId, RequestConfig] = {}
-    for _, message in messages:
-        run_id = RunId(message["message_id"].split(":")[1])
-        if run_id not in configs:
-            view = await store.run_view(run_id)
-            configs[run_id] = view.run.request_config if view is not None else RequestConfig()
-        shown.append(_as_shown(message, configs[run_id]))
-    return shown
+    return [_as_shown(message.fields, message.config) for message in messages]
 
 
 async def place_of(store: Store, session: Session, message_id: str, field: str) -> MessagePlace:

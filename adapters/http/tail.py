@@ -21,7 +21,7 @@ async def tail_resource(store: Store, session_id: SessionId, limit: int) -> Reso
     active = active_run_resource(tail.active.run) if tail.active is not None else None
     return {
         "session": session_resource(tail.view),
-        "messages": await as_configured(store, tail.messages),
+        "messages": as_configured(tail.messages),
         "pending_approvals": active["pending_approvals"] if active is not None else [],
         "status": active["status"] if active is not None else IDLE,
         "active_run": active,

@@ -14,7 +14,8 @@ from ...domain.errors import NotFound, RecordDamaged
 from ...domain.frames import PART_END_TYPES
 from ...domain.identifiers import RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, identifier
 from ...domain.messages import Carry, Fields, Message, Messages, Part
-from ...domain.ports import StoredMessage
+from ...domain.ports import MessagePlace, StoredMessage
+from ...domain.request_config import EVERYTHING, RequestConfig
 from ...domain.wire import decode_fields
 from ..codec import Codec, Row, damaged, stream_id, uuid_in
 from . import statements as sql
@@ -32,6 +33,7 @@ class Place(NamedTuple):
     session_id: SessionId
     turn: int
     attempt: int
+    config: RequestConfig
 
     @property
     def key(self) -> dict[str, Any]:
@@ -44,7 +46,12 @@ class Place(NamedTuple):
         row = connection.execute(sql.SELECT_PLACE, {"id": stream_id(run_id)}).fetchone()
         if row is None:
             raise NotFound(f"There is no run {run_id!r:.80}.", run_id=run_id)
-        return cls(run_id, SessionId(identifier(SESSION_PREFIX, uuid_in(row[0]))), row[1], row[2])
+        session_id = SessionId(identifier(SESSION_PREFIX, uuid_in(row[0])))
+        try:
+            config = RequestConfig.model_validate(from_json(row[3]).get("request_config", {}))
+        except ValueError as error:
+            raise damaged(run_id, 0) from error
+        return cls(run_id, session_id, row[1], row[2], config)
 
 
 def folds_at(first_seq: int, data: Sequence[bytes]) -> bool:
@@ -67,7 +74,7 @@ def fold(connection: sqlite3.Connection, codec: Codec, place: Place, first_seq: 
     _apply(messages, data, first_seq)
     if messages.reset_to is not None:
         voided = place.key | {"to_seq": messages.reset_to}
-        connection.execute(sql.DELETE_VOIDED_PARTS, voided | {"id": stream_id(place.run_id)})
+        connection.execute(sql.DELETE_VOIDED_PARTS, voided)
         connection.execute(sql.ABANDON, voided)
     for message in messages.items:
         _save(connection, place, message)
@@ -119,27 +126,22 @@ def records(
 
 
 def _save(connection: sqlite3.Connection, place: Place, message: Message) -> None:
-    run = stream_id(place.run_id)
-    ordinal = message.ordinal
+    at = place.key | {"ordinal": message.ordinal}
     connection.execute(
         sql.SAVE_MESSAGE,
-        place.key
+        at
         | {
-            "ordinal": ordinal,
-            "run_id": run,
+            "run_id": stream_id(place.run_id),
             "message_id": message.message_id,
             "role": message.role,
             "status": message.status,
             "first_seq": message.first_seq,
+            "config": None if place.config.shows_everything else to_json(place.config),
         },
     )
     new = [part for part in message.parts if _is_new(part)]
     connection.executemany(
-        sql.INSERT_PART,
-        [
-            {"run_id": run, "ordinal": ordinal, "part_index": p.index, "chunk": p.chunk, "body": to_json(p.fields)}
-            for p in new
-        ],
+        sql.INSERT_PART, [at | {"part_index": p.index, "chunk": p.chunk, "body": to_json(p.fields)} for p in new]
     )
 
 
@@ -148,35 +150,37 @@ def _is_new(part: Part) -> bool:
     return part.chunk == 0 or part.fields["state"] != "open" or part.fields["text"] != ""
 
 
-def assembled(connection: sqlite3.Connection, rows: Sequence[Any]) -> list[StoredMessage]:
-    """These rows of messages (in order of place) with their parts put together from their chunks."""
-    parts: dict[tuple[bytes, int], dict[int, Part]] = {}
-    for run, ordinals in _by_run(rows):
-        bounds = {"id": run, "first": ordinals[0], "last": ordinals[-1]}
-        for ordinal, index, body in connection.execute(sql.SELECT_PARTS, bounds).fetchall():
-            pieces = parts.setdefault((run, ordinal), {})
-            try:
-                piece = Part(index, from_json(body))
-            except ValueError as error:
-                raise damaged(run_of(run), 0) from error
-            pieces.setdefault(index, piece)
-            if pieces[index] is not piece:
-                pieces[index].merge(piece.fields)
-    return [_message(row, parts.get((row[0], row[3]), {})) for row in rows]
+def assembled(connection: sqlite3.Connection, session_id: SessionId, rows: Sequence[Any]) -> list[StoredMessage]:
+    """These rows of messages (one behind the other in their session) with their parts, put together from chunks."""
+    if not rows:
+        return []
+    bounds = {"session_id": stream_id(session_id), **_bound("first", rows[0]), **_bound("last", rows[-1])}
+    parts: dict[MessagePlace, dict[int, Part]] = {}
+    for turn, attempt, ordinal, index, body in connection.execute(sql.SELECT_PARTS, bounds).fetchall():
+        pieces = parts.setdefault((turn, attempt, ordinal), {})
+        try:
+            piece = Part(index, from_json(body))
+        except ValueError as error:
+            raise damaged(session_id, 0) from error
+        pieces.setdefault(index, piece)
+        if pieces[index] is not piece:
+            pieces[index].merge(piece.fields)
+    return [_message(row, parts.get((row[0], row[1], row[2]), {})) for row in rows]
 
 
-def _by_run(rows: Sequence[Any]) -> Iterator[tuple[bytes, list[int]]]:
-    ordinals: dict[bytes, list[int]] = {}
-    for row in rows:
-        ordinals.setdefault(row[0], []).append(row[3])
-    yield from ordinals.items()
+def _bound(name: str, row: Any) -> dict[str, int]:
+    return {f"{name}_turn": row[0], f"{name}_attempt": row[1], f"{name}_ordinal": row[2]}
 
 
 def _message(row: Any, parts: dict[int, Part]) -> StoredMessage:
-    _, turn, attempt, ordinal, message_id, role, status, first_seq = row
+    turn, attempt, ordinal, message_id, role, status, first_seq, config = row
     body = [part.fields for part in parts.values()]
     fields = {"message_id": message_id, "role": role, "status": status, "parts": body, "first_seq": first_seq}
-    return (turn, attempt, ordinal), fields
+    try:
+        shown = EVERYTHING if config is None else RequestConfig.model_validate_json(config)
+    except ValueError as error:
+        raise damaged(message_id, first_seq) from error
+    return StoredMessage((turn, attempt, ordinal), fields, shown)
 
 
 def run_of(stream: bytes) -> RunId:

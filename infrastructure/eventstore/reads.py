@@ -174,7 +174,7 @@ class Reads:
             wanted |= {f"{name}_turn": turn, f"{name}_attempt": attempt, f"{name}_ordinal": ordinal}
         statement = sql.select_messages(tuple(given), oldest=span.oldest)
         rows = self._connection.execute(statement, wanted).fetchall()
-        return assembled(self._connection, rows if span.oldest else rows[::-1])
+        return assembled(self._connection, session_id, rows if span.oldest else rows[::-1])
 
     def _settled_end(self, session: Session) -> MessagePlace:
         """Where history ends: behind the prompt of the run that is active, before the turns that have not come."""
@@ -200,12 +200,12 @@ class Reads:
         found = self._projected(session_id, Span(before=end), limit)
         if len(found) < limit:
             return found
-        start = begins([fields for _, fields in found], limit)
+        start = begins([fields for _, fields, _ in found], limit)
         if start is None:
             rest = (EXTRA_FACTOR - 1) * limit
             more = self._projected(session_id, Span(before=found[0][0]), rest)
             found = more + found
-            fields = [fields for _, fields in found]
+            fields = [fields for _, fields, _ in found]
             start = begins(fields, limit)
             if start is None:
                 start = past_orphans(fields) if len(more) == rest else 0
@@ -256,7 +256,7 @@ class Reads:
         """What is stored, then what is not folded yet. A message that begins after `seq` is left for its frame."""
         carry = load_carry(self._connection, place)
         rows = self._connection.execute(sql.SELECT_RUN_MESSAGES, place.key | {"seq": seq}).fetchall()
-        stored = (fields for _, fields in assembled(self._connection, rows))
+        stored = (fields for _, fields, _ in assembled(self._connection, place.session_id, rows))
         messages = Messages.from_json(carry.prefix, stored, min(carry.seq, seq))
         for first_seq, lines in records(self._connection, self._codec, place.run_id, carry.seq, seq):
             if isinstance(lines, RecordDamaged):

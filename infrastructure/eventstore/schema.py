@@ -101,7 +101,7 @@ checkpoints = sa.Table(
     sa.Column("state", sa.LargeBinary, nullable=False),
 )
 
-# Clustered, so that a tail costs the same whatever the size of the history.
+# Both clustered, so that a tail is one range of each and costs the same whatever the size of the history.
 messages = sa.Table(
     "messages",
     metadata,
@@ -114,6 +114,7 @@ messages = sa.Table(
     sa.Column("role", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("first_seq", Integer, nullable=False),
+    sa.Column("config", Json),  # its run's request_config, if that hides anything
     sa.PrimaryKeyConstraint("session_id", "turn", "attempt", "ordinal"),
     sqlite_with_rowid=False,
 )
@@ -121,12 +122,14 @@ messages = sa.Table(
 parts = sa.Table(
     "parts",
     metadata,
-    sa.Column("run_id", Id, nullable=False),
+    sa.Column("session_id", Id, nullable=False),
+    sa.Column("turn", Integer, nullable=False),
+    sa.Column("attempt", Integer, nullable=False),
     sa.Column("ordinal", Integer, nullable=False),
     sa.Column("part_index", Integer, nullable=False),
     sa.Column("chunk", Integer, nullable=False),  # a part that grows is stored in pieces
     sa.Column("body", Json, nullable=False),
-    sa.PrimaryKeyConstraint("run_id", "ordinal", "part_index", "chunk"),
+    sa.PrimaryKeyConstraint("session_id", "turn", "attempt", "ordinal", "part_index", "chunk"),
     sqlite_with_rowid=False,
 )
 

@@ -138,7 +138,7 @@ _gone = sa.exists().where(
 )
 SELECT_VIEW: Final = compiled(sa.select(*_view).where(runs.c.run_id == _p("id"), ~_gone))
 SELECT_PLACE: Final = compiled(
-    sa.select(runs.c.session_id, runs.c.turn, runs.c.attempt).where(runs.c.run_id == _p("id"))
+    sa.select(runs.c.session_id, runs.c.turn, runs.c.attempt, runs.c.state).where(runs.c.run_id == _p("id"))
 )
 SELECT_NEXT_RUN: Final = compiled(
     sa.select(runs.c.run_id)
@@ -238,7 +238,7 @@ _in_run = sa.and_(
 )
 _voided = sa.and_(_in_run, messages.c.role != "user", messages.c.first_seq > _p("to_seq"))
 _place = (messages.c.turn, messages.c.attempt, messages.c.ordinal)
-_message = (messages.c.run_id, *_place, messages.c.message_id, messages.c.role, messages.c.status, messages.c.first_seq)
+_message = (*_place, messages.c.message_id, messages.c.role, messages.c.status, messages.c.first_seq, messages.c.config)
 
 SAVE_MESSAGE: Final = upsert(messages, "status")
 INSERT_PART: Final = compiled(sa.insert(parts))
@@ -247,17 +247,27 @@ SELECT_CARRY: Final = compiled(sa.select(folds.c.carry).where(folds.c.run_id == 
 ABANDON: Final = compiled(sa.update(messages).where(_voided).values(status="abandoned"))
 DELETE_VOIDED_PARTS: Final = compiled(
     sa.delete(parts).where(
-        parts.c.run_id == _p("id"), parts.c.ordinal.in_(sa.select(messages.c.ordinal).where(_voided))
+        parts.c.session_id == _p("session_id"),
+        parts.c.turn == _p("turn"),
+        parts.c.attempt == _p("attempt"),
+        parts.c.ordinal.in_(sa.select(messages.c.ordinal).where(_voided)),
     )
 )
 SELECT_RUN_MESSAGES: Final = compiled(
     sa.select(*_message).where(_in_run, messages.c.first_seq <= _p("seq")).order_by(messages.c.ordinal)
 )
+_part_of = (parts.c.turn, parts.c.attempt, parts.c.ordinal)
 SELECT_PARTS: Final = compiled(
-    sa.select(parts.c.ordinal, parts.c.part_index, parts.c.body)
-    .where(parts.c.run_id == _p("id"), parts.c.ordinal.between(_p("first"), _p("last")))
-    .order_by(parts.c.ordinal, parts.c.part_index, parts.c.chunk)
+    sa.select(*_part_of, parts.c.part_index, parts.c.body)
+    .where(
+        parts.c.session_id == _p("session_id"),
+        sa.tuple_(*_part_of) >= sa.tuple_(*(_p(f"first_{column.name}") for column in _part_of)),
+        sa.tuple_(*_part_of) <= sa.tuple_(*(_p(f"last_{column.name}") for column in _part_of)),
+    )
+    .order_by(*_part_of, parts.c.part_index, parts.c.chunk)
 )
+"""The parts of the messages between two places, both included."""
+
 _in_session = messages.c.session_id == _p("session_id")
 
 

@@ -127,7 +127,7 @@ class SqliteTransaction:
             outline=outline.model_dump_json().encode(),
         )
         if isinstance(fact, _FOLDED):
-            place = Place(run_id, after.session_id, after.turn, after.attempt)
+            place = Place(run_id, after.session_id, after.turn, after.attempt, after.request_config)
             fold(self._connection, self._codec, place, seq, lines)
         self.news.append(Committed(run_id, after.session_id, Record(seq, after.epoch, lines)))
         return after

@@ -14,7 +14,7 @@ from ..sqlite import connect_writer, domain_error
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The revision this code works with. Kept here so that opening a current database does not load Alembic."""
 
 _MIGRATING: Final = threading.Lock()

@@ -69,7 +69,7 @@ def _texts(steps: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _text(core: Readable, run: Run) -> str:
     stored = core.projected(run.session_id, Span(), MESSAGES_MAX)
-    messages = [fields for place, fields in stored if place[:2] == (run.turn, run.attempt)]
+    messages = [fields for place, fields, _ in stored if place[:2] == (run.turn, run.attempt)]
     return "".join(_shown(message) for message in messages)
 
 

@@ -56,7 +56,7 @@ def check_folds(core: Readable, run: RunState) -> None:
     expected = run.fold.through(run.log.head, run.log.lines).messages.as_json()
     place = (run.turn, run.attempt)
     stored = core.projected(run.session.session_id, Span(before=(*place, _AFTER_ALL)), len(expected) + 1)
-    found = [fields for at, fields in stored if at[:2] == place]
+    found = [fields for at, fields, _ in stored if at[:2] == place]
     if found != expected:
         detail = f"The history of {run.run_id} is not the fold of its {run.log.head} frames: {_first(found, expected)}."
         raise Violation("messages-differ", detail, run_id=run.run_id, seq=run.log.head)

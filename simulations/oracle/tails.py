@@ -11,6 +11,8 @@ from pydantic_core import from_json
 
 from ...domain.identifiers import RunId
 from ...domain.messages import Fields
+from ...domain.ports import StoredMessage
+from ...domain.request_config import EVERYTHING
 from ...domain.snapshot import Snapshot
 from ..process import EPOCH
 from ..store.session_model import cut
@@ -74,8 +76,8 @@ def _messages(
     log: Log, session: SessionLog, said: Sequence[Fields], moment: Change, limit: int, *, mark: Callable[[str], None]
 ) -> None:
     everything = [pair for run_id in session.turns[: moment.begun] for pair in _of_run(log.run(run_id), moment.active)]
-    kept = cut([((0, 0, n), raw) for n, (raw, _) in enumerate(everything)], limit)
-    expected = [everything[place[2]][1] for place, _ in kept]
+    kept = cut([StoredMessage((0, 0, n), raw, EVERYTHING) for n, (raw, _) in enumerate(everything)], limit)
+    expected = [everything[place[2]][1] for place, _, _ in kept]
     if list(said) != expected:
         ids = [message["message_id"] for message in said]
         detail = f"The tail of {session.session_id} shows {ids}, not {[one['message_id'] for one in expected]}"

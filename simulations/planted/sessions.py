@@ -18,7 +18,7 @@ TAILS: Final = (
                 "adapters.http.tail:tail_resource",
                 'active["pending_approvals"] if active is not None else []',
                 '[one for one in (active or {"pending_approvals": []})["pending_approvals"] if any('
-                'part.get("tool_call_id") == one["tool_call_id"] for _, message in tail.messages '
+                'part.get("tool_call_id") == one["tool_call_id"] for _, message, _ in tail.messages '
                 'for part in message["parts"])]',
             ),
         ),

@@ -142,7 +142,7 @@ class SqliteCore(Reads):
         for row in self._rows("SELECT tenant, key, fingerprint, payload, created_at FROM idempotency ORDER BY 1, 2"):
             yield "answer", *row
         for session_id in sessions:
-            for place, fields in self.projected(SessionId(session_id), Span(), c.ALL):
+            for place, fields, _ in self.projected(SessionId(session_id), Span(), c.ALL):
                 yield c.message_row(session_id, place, fields)
 
     def _session_rows(self) -> Iterator[c.Row]:

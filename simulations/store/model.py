@@ -198,7 +198,7 @@ class ModelCore:
     def projected(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
         """The messages of the span. A run's are as its history was last brought on."""
         shown: list[StoredMessage] = [
-            ((run.turn, run.attempt, message.ordinal), message.as_json())
+            StoredMessage((run.turn, run.attempt, message.ordinal), message.as_json(), run.request_config)
             for run in self._runs_of(session_id)
             for message in self._folded("messages", run.run_id, self._tables.shown[run.run_id]).messages.items
         ]
@@ -285,7 +285,7 @@ class ModelCore:
         for key, given in sorted(tables.answers.items()):
             yield "answer", *key, given.answer.fingerprint, given.answer.payload, microseconds(given.at)
         for session_id in sorted(tables.sessions):
-            for place, fields in self.projected(session_id, Span(), ALL):
+            for place, fields, _ in self.projected(session_id, Span(), ALL):
                 yield message_row(session_id, place, fields)
 
     def digest(self) -> str:

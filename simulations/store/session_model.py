@@ -40,7 +40,7 @@ def cut(history: Sequence[StoredMessage], limit: int) -> list[StoredMessage]:
     if len(history) < limit:
         return list(history)
     newest = history[max(0, len(history) - EXTRA_FACTOR * limit) :]
-    fields: list[Fields] = [message for _, message in newest]
+    fields: list[Fields] = [message for _, message, _ in newest]
     starts = range(len(fields) - 1, -1, -1)
     enough = (n for n in starts if sum(map(is_primary, fields[n:])) >= limit and not orphans(fields[n:]))
     start = next(enough, None)

@@ -59,7 +59,7 @@ class Users:
             job = core.job(view.run.job_id) if view is not None else None
             if view is not None and job is not None:
                 found = core.projected(view.run.session_id, Span(), MESSAGES_MAX)
-                self.judge(view.run, job.input, of_run(run_id, [message for _, message in found]))
+                self.judge(view.run, job.input, of_run(run_id, [message for _, message, _ in found]))
 
     def judge(self, run: Run, given: Any, messages: Sequence[Fields]) -> None:
         """Raise agent-raised for an agent that failed without meaning to, agent-check for what its user says of it."""

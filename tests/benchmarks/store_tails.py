@@ -31,11 +31,12 @@ BATCH: Final = 20_000
 """Turns written in one transaction."""
 
 NEWEST: Final = (
-    "SELECT run_id, message_id, role, status, first_seq FROM messages WHERE session_id = ? "
+    "SELECT turn, attempt, ordinal, message_id, role, status, first_seq FROM messages WHERE session_id = ? "
     "ORDER BY turn DESC, attempt DESC, ordinal DESC LIMIT ?"
 )
 RAW: Final = (
-    "SELECT body FROM parts WHERE run_id = ? ORDER BY ordinal, part_index, chunk",
+    "SELECT body FROM parts WHERE session_id = ? AND (turn, attempt, ordinal) >= (?, ?, ?) "
+    "ORDER BY turn, attempt, ordinal, part_index, chunk",
     "SELECT state, lease_until FROM sessions WHERE session_id = ?",
     "SELECT run_id, state FROM runs WHERE session_id = ? ORDER BY turn DESC, attempt DESC LIMIT 1",
     "SELECT version + frames - 1 FROM events WHERE stream_id = ? ORDER BY version DESC LIMIT 1",
@@ -127,11 +128,11 @@ def raw(connection: sqlite3.Connection, session_id: SessionId) -> int:
     """The same rows by bare statements; how many."""
     session = uuid_of(session_id).bytes
     found = connection.execute(NEWEST, (session, LIMIT)).fetchall()
-    parts = [connection.execute(RAW[0], (run_id,)).fetchall() for run_id in dict.fromkeys(row[0] for row in found)]
+    parts = connection.execute(RAW[0], (session, *found[-1][:3])).fetchall()
     connection.execute(RAW[1], (session,)).fetchall()
     ((last, _),) = connection.execute(RAW[2], (session,)).fetchall()
     connection.execute(RAW[3], (last,)).fetchall()
-    return len(found) + sum(map(len, parts)) + 3
+    return len(found) + len(parts) + 3
 
 
 def timed(work: Callable[[SessionId], object], sessions: list[SessionId]) -> tuple[float, float]:

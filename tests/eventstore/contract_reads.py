@@ -88,13 +88,13 @@ class ReadContract(StoreContract):
         session = await world.session()
         segments = [await self.answered(world, session, turn) for turn in range(3)]
         everything = await world.store.messages(session, Span(), 99)
-        assert [place for place, _ in everything] == [(t, 1, o) for t in (1, 2, 3) for o in (0, 1)]
+        assert [place for place, _, _ in everything] == [(t, 1, o) for t in (1, 2, 3) for o in (0, 1)]
         newest = await world.store.messages(session, Span(), 2)
         assert newest == everything[-2:]
         assert await world.store.messages(session, Span(before=newest[0][0]), 3) == everything[1:4]
         assert await world.store.messages(session, Span(before=(1, 1, 0)), 3) == []
         folded = (await world.folded(segments[-1].run_id)).messages.as_json()
-        assert [fields for _, fields in newest] == folded
+        assert [fields for _, fields, _ in newest] == folded
 
     # News.
 

@@ -40,15 +40,15 @@ class SessionContract(StoreContract):
             await said(world, session, f"{n}")
         everything = await world.store.messages(session, Span(), 99)
         await said(world, session, "new")
-        for at, (place, _) in enumerate(everything):
+        for at, (place, _, _) in enumerate(everything):
             for limit in (1, 2, 9):
                 older = await world.store.messages(session, Span(before=place), limit)
                 assert older == everything[max(0, at - limit) : at]
                 newer = await world.store.messages(session, Span(after=place, oldest=True), limit)
                 assert newer[: len(everything) - at - 1] == everything[at + 1 : at + 1 + limit]
                 inside = await world.store.messages(session, Span(after=place), limit)
-                assert [found for found, _ in inside] == [
-                    found for found, _ in await world.store.messages(session, Span(after=place, oldest=True), 99)
+                assert [found for found, _, _ in inside] == [
+                    found for found, _, _ in await world.store.messages(session, Span(after=place, oldest=True), 99)
                 ][-limit:]
 
     @pytest.mark.parametrize("seed", range(4))
@@ -208,10 +208,10 @@ async def enqueue(world: World, session: SessionId) -> RunId:
 
 async def ends(world: World, session: SessionId) -> list[tuple[int, int, int]]:
     """The places that history shows; the tail has to show the same."""
-    history = [tuple(place) for place, _ in await world.store.messages(session, Span(), 99)]
+    history = [tuple(place) for place, _, _ in await world.store.messages(session, Span(), 99)]
     tail = await world.store.tail(session, 99)
     assert tail is not None
-    assert [tuple(place) for place, _ in tail.messages] == history
+    assert [tuple(place) for place, _, _ in tail.messages] == history
     return [(turn, attempt, ordinal) for turn, attempt, ordinal in history]
 
 
@@ -226,4 +226,4 @@ async def check_tail(world: World, session: SessionId, limit: int) -> None:
         whole += messages if run.final else messages[:1]
     tail = await world.store.tail(session, limit)
     assert tail is not None
-    assert [fields for _, fields in tail.messages] == specified(whole, limit)
+    assert [fields for _, fields, _ in tail.messages] == specified(whole, limit)

@@ -82,7 +82,7 @@ class SnapshotContract(StoreContract):
         again = await world.take_over()
         await again.write(a.Text("anew"))
         await again.finish()
-        messages = [fields for _, fields in await world.store.messages(segment.run.session_id, Span(), 9)]
+        messages = [fields for _, fields, _ in await world.store.messages(segment.run.session_id, Span(), 9)]
         statuses = [message["status"] for message in messages]
         assert statuses == ["complete", "complete", "abandoned", "abandoned", "complete"]
         texts = [[part["text"] for part in message["parts"]] for message in messages]
@@ -93,7 +93,7 @@ class SnapshotContract(StoreContract):
         segment = await world.running()
         await segment.write(a.Text("half a sent"))
         await world.application.cancel(TENANT, segment.run_id, "stop", "ada")
-        messages = [fields for _, fields in await world.store.messages(segment.run.session_id, Span(), 9)]
+        messages = [fields for _, fields, _ in await world.store.messages(segment.run.session_id, Span(), 9)]
         assert [(m["role"], m["status"]) for m in messages] == [
             ("user", "complete"), ("assistant", "interrupted"), ("event", "complete")
         ]  # fmt: skip
@@ -160,7 +160,7 @@ async def check(world: World, segment: Segment, *, ended: bool = False) -> None:
     assert snapshot.seq == len(log) - 1
     whole = resumed(Snapshot.empty(), log)
     assert resumed(Snapshot.load(snapshot.state(), snapshot.seq), log).state() == whole.state()
-    stored = [fields for _, fields in await world.store.messages(segment.run.session_id, Span(), 999)]
+    stored = [fields for _, fields, _ in await world.store.messages(segment.run.session_id, Span(), 999)]
     if ended:
         assert stored == whole.messages.as_json()
         view = await world.view(segment.run_id)

@@ -125,7 +125,7 @@ async def test_a_run_with_a_damaged_record_can_still_end(
     assert snapshot is not None
     assert snapshot.messages.items[1].status == "open"
     await world.application.cancel(TENANT, segment.run_id, "stop", "ada")
-    messages = [fields for _, fields in await world.store.messages(segment.run.session_id, Span(), 9)]
+    messages = [fields for _, fields, _ in await world.store.messages(segment.run.session_id, Span(), 9)]
     assert [part.get("text") for part in messages[1]["parts"]] == ["abe"]
     assert messages[2]["role"] == "event"
 
@@ -138,7 +138,7 @@ async def test_after_a_failed_read_the_next_one_is_current(
     with pytest.raises(RecordDamaged) as damaged:
         await world.store.snapshot(segment.run_id)
     await world.application.cancel(TENANT, segment.run_id, "stop", "ada")
-    messages = [fields for _, fields in await world.store.messages(segment.run.session_id, Span(), 9)]
+    messages = [fields for _, fields, _ in await world.store.messages(segment.run.session_id, Span(), 9)]
     assert [message["role"] for message in messages][-1] == "event"
     assert damaged.value.fields["seq"] == 2
 

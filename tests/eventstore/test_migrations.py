@@ -16,7 +16,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from reattach.domain.agent import EndPart, Text
 from reattach.domain.errors import ConfigurationError, RecordDamaged, StoreUnavailable
+from reattach.domain.request_config import EVERYTHING, RequestConfig
 from reattach.infrastructure.clock import SystemClock
 from reattach.infrastructure.eventstore import open_store
 from reattach.infrastructure.eventstore.schema import metadata
@@ -133,6 +135,44 @@ def test_an_older_schema_is_brought_up(path: Path) -> None:
     migrate(path)
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("SELECT value FROM meta ORDER BY key").fetchall() == [(0,), (1,)]
+
+
+SECOND_VERSION = (
+    "ALTER TABLE messages DROP COLUMN config",
+    "CREATE TABLE by_run AS SELECT r.run_id, p.ordinal, p.part_index, p.chunk, p.body FROM parts p "
+    "JOIN runs r USING (session_id, turn, attempt)",
+    "DROP TABLE parts",
+    "ALTER TABLE by_run RENAME TO parts",
+    "UPDATE alembic_version SET version_num = '0002'",
+)
+
+
+def messages_in(path: Path) -> list[tuple[object, ...]]:
+    """Each part with its message."""
+    with closing(sqlite3.connect(path)) as raw:
+        return raw.execute(
+            "SELECT m.session_id, m.turn, m.attempt, m.ordinal, p.part_index, p.chunk, m.status, m.config, p.body "
+            "FROM messages m JOIN parts p USING (session_id, turn, attempt, ordinal)"
+        ).fetchall()
+
+
+@pytest.mark.anyio
+async def test_messages_of_the_second_version_are_brought_over(path: Path) -> None:
+    """Their parts come to lie by session, and they know how their run is shown."""
+    async with open_store(f"sqlite:///{path}", SystemClock()) as store:
+        world = World(store, ManualClock())
+        for config in (EVERYTHING, RequestConfig(tool_output="omit"), RequestConfig(kinds=("text",))):
+            segment = await world.running(config=config)
+            await segment.write(Text("Eight oranges"), EndPart(), Text("and two lemons."), EndPart())
+            await world.end(segment, "complete")
+    before = messages_in(path)
+    assert len({row[-2] for row in before}) == 3
+    for statement in SECOND_VERSION:
+        execute(path, statement)
+    migrate(path)
+    assert messages_in(path) == before
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT count(*) FROM sqlite_schema WHERE name LIKE '%by_run%'").fetchone() == (0,)
 
 
 def test_a_migration_happens_whole_or_not_at_all(path: Path) -> None:

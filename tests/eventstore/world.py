@@ -16,6 +16,7 @@ from reattach.domain.frames import RunError
 from reattach.domain.identifiers import RunId, SessionId
 from reattach.domain.outline import Outline
 from reattach.domain.ports import Append, Committed, Damaged, News, Record, RunView, SessionMoved, Store
+from reattach.domain.request_config import EVERYTHING, RequestConfig
 from reattach.domain.requests import Assignment, Limits, StartRun
 from reattach.domain.run import Run
 from reattach.domain.run_facts import Decision
@@ -157,19 +158,22 @@ class World:
         """A new session."""
         return (await self.application.create_session(TENANT, {})).session_id
 
-    async def pending(self, session_id: SessionId | None = None, prompt: str = "hello") -> Run:
+    async def pending(
+        self, session_id: SessionId | None = None, prompt: str = "hello", config: RequestConfig = EVERYTHING
+    ) -> Run:
         """A new run that waits for a worker."""
         session = session_id or await self.session()
-        return await self.application.start_run(TENANT, session, StartRun(agent="echo", input=prompt))
+        start = StartRun(agent="echo", input=prompt, request_config=config)
+        return await self.application.start_run(TENANT, session, start)
 
     async def claim(self, worker: str = WORKER) -> Segment:
         """The next run, claimed or taken over."""
         (assignment,) = await self.application.claim(worker, ["echo"], 1)
         return self.segment(assignment)
 
-    async def running(self, session_id: SessionId | None = None) -> Segment:
+    async def running(self, session_id: SessionId | None = None, config: RequestConfig = EVERYTHING) -> Segment:
         """A new run, claimed."""
-        await self.pending(session_id)
+        await self.pending(session_id, config=config)
         return await self.claim()
 
     def segment(self, assignment: Assignment) -> Segment:

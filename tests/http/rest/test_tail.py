@@ -179,7 +179,7 @@ def test_a_store_that_fails_is_never_nothing_pending(
     async def fails(*_: object) -> None:
         raise StoreUnavailable
 
-    for name in ("tail", "run_view", "session_view"):
+    for name in ("tail", "session_view"):
         with monkeypatch.context() as broken:
             broken.setattr(store, name, fails)
             problem_of(api.get(f"/v1/sessions/{run['session_id']}/tail"), 503, "store_unavailable")
@@ -200,7 +200,7 @@ def test_ids_are_the_same_everywhere(backend: Backend, api: Api) -> None:
     assert [m["message_id"] for m in api.get(f"/v1/sessions/{session_id}/messages").json()["items"]] == names
     stored = backend.call(backend.application.store.tail(SessionId(session_id), 9))
     assert stored is not None
-    assert [fields["message_id"] for _, fields in stored.messages] == names
+    assert [fields["message_id"] for _, fields, _ in stored.messages] == names
 
 
 def test_history_pages_both_ways_while_turns_land(api: Api) -> None:

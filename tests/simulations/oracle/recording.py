@@ -29,7 +29,6 @@ from reattach.simulations.store.core import records
 from reattach.simulations.store.session_model import within
 
 T = TypeVar("T")
-Place = tuple[int, int, int]
 
 RETENTION_S: Final = 1_000.0
 """Seconds that Idempotency-Keys are kept here."""
@@ -44,9 +43,7 @@ class Rows:
     jobs: dict[JobId, Job] = field(default_factory=dict[JobId, Job])
     records: dict[RunId, list[Record | Damaged]] = field(default_factory=dict[RunId, list[Record | Damaged]])
     snapshots: dict[RunId, Snapshot] = field(default_factory=dict[RunId, Snapshot])
-    histories: dict[SessionId, list[tuple[Place, dict[str, Any]]]] = field(
-        default_factory=dict[SessionId, list[tuple[Place, dict[str, Any]]]]
-    )
+    histories: dict[SessionId, list[StoredMessage]] = field(default_factory=dict[SessionId, list[StoredMessage]])
     leases: dict[RunId, datetime] = field(default_factory=dict[RunId, datetime])
     checkpoints: dict[RunId, Checkpointed] = field(default_factory=dict[RunId, Checkpointed])
 

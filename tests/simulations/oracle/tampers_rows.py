@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from reattach.domain.identifiers import RunId
-from reattach.domain.ports import Record, RunView
+from reattach.domain.ports import Record, RunView, StoredMessage
 from reattach.domain.scribe import Checkpointed
 from reattach.domain.snapshot import Snapshot
 from reattach.domain.transitions import Status
@@ -154,7 +154,7 @@ def the_job_has_not_followed(recording: Recording) -> None:
     step.rows.jobs[job_id] = step.rows.jobs[job_id].model_copy(update={"status": Status.RUNNING})
 
 
-History = list[tuple[tuple[int, int, int], dict[str, Any]]]
+History = list[StoredMessage]
 
 
 def history(recording: Recording, change: Callable[[History], object], kind: str = "run.completed") -> None:
@@ -178,7 +178,7 @@ def a_message_is_twice_in_the_history(recording: Recording) -> None:
 @breaks("messages-differ")
 def a_voided_message_is_shown(recording: Recording) -> None:
     def show(items: History) -> None:
-        next(message for _, message in items if message["status"] == "abandoned")["status"] = "complete"
+        next(message for _, message, _ in items if message["status"] == "abandoned")["status"] = "complete"
 
     history(recording, show, "step.reset")
 
