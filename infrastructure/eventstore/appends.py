@@ -1,6 +1,5 @@
 """Appending output: the fence, what its refusal means, and what lands together with the frames."""
 
-import sqlite3
 from typing import Final
 
 from ...domain.errors import AppendConflict, InvalidFrames, ReattachError, RunClosed, StaleEpoch
@@ -9,6 +8,7 @@ from ...domain.ports import Append, Committed, Record
 from ...domain.run import Run
 from ...domain.transitions import Status
 from ..codec import OUTPUT_TOPIC, Codec, Row, checksum, stream_id
+from ..driver import Connection
 from . import statements as sql
 from .projections import Place, fold
 from .transaction import loaded, save_checkpoint
@@ -23,7 +23,7 @@ class Places:
     def __init__(self) -> None:
         self._known: dict[RunId, Place] = {}
 
-    def of(self, connection: sqlite3.Connection, run_id: RunId) -> Place:
+    def of(self, connection: Connection, run_id: RunId) -> Place:
         """Raises NotFound."""
         place = self._known.get(run_id)
         if place is None:
@@ -35,7 +35,7 @@ class Places:
 
 
 def append_output(
-    connection: sqlite3.Connection, codec: Codec, places: Places, append: Append, *, folds: bool
+    connection: Connection, codec: Codec, places: Places, append: Append, *, folds: bool
 ) -> Committed | None:
     """Append inside the open transaction; None if the same append stands there already.
 
@@ -72,7 +72,7 @@ def append_output(
     return Committed(run_id, place.session_id, Record(batch.first_seq, epoch, batch.data))
 
 
-def _refuse(connection: sqlite3.Connection, codec: Codec, append: Append) -> None:
+def _refuse(connection: Connection, codec: Codec, append: Append) -> None:
     """Return if the append stands in the log already (its acknowledgement was lost), else say why it was refused."""
     place = Place.load(connection, append.run_id)
     if _stands(connection, codec, append):
@@ -83,7 +83,7 @@ def _refuse(connection: sqlite3.Connection, codec: Codec, append: Append) -> Non
     raise _reason(append, run, head_seq=version + frames - 1)
 
 
-def _stands(connection: sqlite3.Connection, codec: Codec, append: Append) -> bool:
+def _stands(connection: Connection, codec: Codec, append: Append) -> bool:
     at = {"stream_id": stream_id(append.run_id), "version": append.batch.first_seq}
     columns = connection.execute(sql.SELECT_EVENT, at).fetchone()
     if columns is None:

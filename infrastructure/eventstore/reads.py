@@ -3,7 +3,6 @@
 They run on the event loop's thread. Each costs tens of microseconds and never waits for the writer.
 """
 
-import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from ...domain.snapshot import Snapshot
 from ...domain.tail import EXTRA_FACTOR, begins, past_orphans
 from ...domain.transitions import Status
 from ..codec import Codec, Row, moment, stream_id, uuid_in
-from ..sqlite import domain_error
+from ..driver import ERRORS, Connection, domain_error
 from . import session_statements as owner_sql
 from . import statements as sql
 from .projections import Place, assembled, decoded, load_carry, records, run_of
@@ -34,7 +33,10 @@ A = TypeVar("A", Session, Job, Run)
 class Reads:
     """The read side of the store. Raises StoreUnavailable or RecordDamaged, nothing of the driver's."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], codec: Codec) -> None:
+    _begin = "BEGIN"
+    """Begins a transaction whose statements all see one state."""
+
+    def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
         self._codec = codec
         self._generation = 0
         with _driver_errors():
@@ -105,8 +107,9 @@ class Reads:
         """The records that hold the frames after `after_seq`. What is damaged or missing comes as Damaged."""
         items: list[Record | Damaged] = []
         expected = after_seq + 1
+        page = {"stream_id": stream_id(run_id), "seq": expected, "upto": after_seq + limit_frames}
         with _driver_errors():
-            selected = self._connection.execute(sql.SELECT_RECORDS, {"stream_id": stream_id(run_id), "seq": expected})
+            selected = self._connection.execute(sql.SELECT_RECORDS, page)
             try:
                 for columns in selected:
                     row = Row._make(columns)
@@ -270,7 +273,7 @@ class Reads:
     def _instant(self) -> Generator[None]:
         """Several statements that see one and the same state."""
         with _driver_errors():
-            self._connection.execute("BEGIN")
+            self._connection.execute(self._begin)
             try:
                 yield
             finally:
@@ -294,5 +297,5 @@ def _view(run_id: RunId, row: Any) -> RunView:
 def _driver_errors() -> Generator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise domain_error(error) from error

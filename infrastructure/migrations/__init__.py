@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.exc import DBAPIError
 
 from ...domain.errors import ConfigurationError, ReattachError, StoreUnavailable
-from ..sqlite import connect_writer, domain_error
+from ..driver import domain_error
+from ..sqlite import connect_writer
 
 if TYPE_CHECKING:
     from alembic.config import Config
