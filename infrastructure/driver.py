@@ -1,7 +1,8 @@
 """What the stores ask of a database's driver: `sqlite3` as it is, psycopg in the dress of `postgres.py`."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from ..domain.errors import ReattachError, RecordDamaged, StoreUnavailable
@@ -64,3 +65,12 @@ def domain_error(error: sqlite3.Error | DriverError) -> ReattachError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
         return RecordDamaged(f"The database file is damaged: {error}.")
     return StoreUnavailable(f"The database did not do it: {error}.")
+
+
+@contextmanager
+def domain_errors() -> Generator[None]:
+    """Raise what the driver's errors mean."""
+    try:
+        yield
+    except ERRORS as error:
+        raise domain_error(error) from error

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 _SQLITE: Final = sqlite.dialect(paramstyle="named")
-_POSTGRES: Final = PGDialect_psycopg(paramstyle="pyformat")
+_POSTGRES: Final = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 VARIANTS: Final = 64
 """Compiled forms kept of each statement that depends on its filters."""
 
@@ -18,6 +18,13 @@ class Sql(str):
     """A statement: itself SQLite's text, with PostgreSQL's text (`postgres`) compiled when it is first asked for."""
 
     _statement: sa.ClauseElement
+
+    @classmethod
+    def of(cls, text: str, postgres: sa.ClauseElement) -> "Sql":
+        """SQLite's text, and the statement whose text is PostgreSQL's."""
+        made = cls(text)
+        made._statement = postgres
+        return made
 
     @cached_property
     def postgres(self) -> bytes:
@@ -35,9 +42,8 @@ def compiled(statement: sa.ClauseElement, postgres: sa.ClauseElement | None = No
     """
     sql = statement.compile(dialect=_SQLITE)
     constants = _constants(sql)
-    text = Sql(re.sub(r":(\w+)", lambda match: constants.get(match[1], match[0]), str(sql)))
-    text._statement = statement if postgres is None else postgres
-    return text
+    text = re.sub(r":(\w+)", lambda match: constants.get(match[1], match[0]), str(sql))
+    return Sql.of(text, statement if postgres is None else postgres)
 
 
 def _constants(sql: sa.Compiled) -> dict[str, str]:

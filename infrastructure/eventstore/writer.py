@@ -3,6 +3,7 @@
 No thread and no event loop here: the committer runs it on a thread of its own, a simulator may run it in line.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,15 +38,51 @@ class Written:
     news: list[News] = field(default_factory=list[News])
 
 
-class Writer:
+class GroupWriter(ABC):
     """Writes groups. Owns the one connection that writes; opens it again after it broke."""
 
-    def __init__(self, connect: Callable[[], Connection], library: Library, codec: Codec, clock: Clock) -> None:
-        self._connect = connect
+    def __init__(self, library: Library, codec: Codec) -> None:
         self._library = library
         self._codec = codec
-        self._clock = clock
         self._places = Places()
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open the connection now. Raises StoreUnavailable or RecordDamaged."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection. What is not committed is undone."""
+
+    @abstractmethod
+    def write(self, group: Sequence[Work]) -> Written:
+        """Do the group's works, durable on return. Errors are results; nothing is raised.
+
+        If a transaction can't begin or commit, the authors of its works get the error and nothing of it is news.
+        """
+
+    @abstractmethod
+    def foreign_commits(self) -> bool:
+        """Whether another connection, of any process, has committed since the last time this was asked."""
+
+    @abstractmethod
+    def _begun(self, connection: Connection) -> StoreTransaction:
+        """What a work is handed, inside the open transaction of this connection."""
+
+    def _transact(self, connection: Connection, work: Callable[[Transaction], Any], news: list[News]) -> Result:
+        transaction = self._begun(connection)
+        value = work(transaction)
+        news += transaction.news
+        return Result(value)
+
+
+class Writer(GroupWriter):
+    """Writes groups to SQLite, each in one transaction that nobody else writes beside."""
+
+    def __init__(self, connect: Callable[[], Connection], library: Library, codec: Codec, clock: Clock) -> None:
+        super().__init__(library, codec)
+        self._connect = connect
+        self._clock = clock
         self._connection: Connection | None = None
         self._seen: int | None = None
 
@@ -134,11 +171,8 @@ class Writer:
             news.append(committed)
         return Result()
 
-    def _transact(self, connection: Connection, work: Callable[[Transaction], Any], news: list[News]) -> Result:
-        transaction = StoreTransaction(connection, self._library, self._codec, self._clock.now())
-        value = work(transaction)
-        news += transaction.news
-        return Result(value)
+    def _begun(self, connection: Connection) -> StoreTransaction:
+        return StoreTransaction(connection, self._library, self._codec, self._clock.now())
 
 
 def unavailable(group: Sequence[Work], detail: str) -> Written:

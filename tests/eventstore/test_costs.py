@@ -240,7 +240,11 @@ async def test_reading_writes_nothing(world: World, path: Path) -> None:
 def test_statements_use_their_indexes(path: Path) -> None:
     """No statement of the store scans a table."""
     migrate(path)
-    texts = {name: text for name, text in (vars(statements) | vars(feed_statements)).items() if name.isupper() and isinstance(text, str)}
+    texts = {
+        name: text
+        for name, text in (vars(statements) | vars(feed_statements)).items()
+        if name.isupper() and isinstance(text, str)
+    }
     texts |= {
         "runs": statements.select_runs(("session_id", "status"), after=True),
         "sessions": statements.select_sessions(("status",), after=True),
