@@ -1,4 +1,4 @@
-"""Connections to an SQLite file, and what its errors mean to the domain."""
+"""Connections to an SQLite file."""
 
 import sqlite3
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Final, Literal
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ..domain.errors import ConfigurationError, ReattachError, RecordDamaged, StoreUnavailable
+from ..domain.errors import ConfigurationError
+from .driver import Connection
 
 Durability = Literal["strict", "relaxed"]
 """strict: every commit is synced to the disk. relaxed: a power cut may take the last ones, a crash of ours none."""
@@ -27,8 +28,6 @@ CACHE_KIB: Final = 16_384
 STATEMENTS_CACHED: Final = 256
 """Prepared statements each connection keeps."""
 
-_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
 
 def database_path(url: str) -> Path:
     """The file an `sqlite:///file` URL names. Raises ConfigurationError for everything else."""
@@ -42,23 +41,26 @@ def database_path(url: str) -> Path:
 
 
 def _supported(url: str) -> str:
-    return f"{url!r:.200} is no supported database; give sqlite:///relative.db or sqlite:////absolute/path.db."
+    return (
+        f"{url!r:.200} is no supported database; give sqlite:///relative.db, sqlite:////absolute/path.db "
+        "or postgresql://user@host/name."
+    )
 
 
-def connect_writer(path: Path, durability: Durability) -> sqlite3.Connection:
-    """A connection that may write. Raises sqlite3.Error."""
+def connect_writer(path: Path, durability: Durability, wait_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
+    """A connection that may write, and waits so long for others that do. Raises sqlite3.Error."""
     connection = _connect(path)
     try:
-        prepare_writer(connection, durability)
+        prepare_writer(connection, durability, wait_ms)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
-def prepare_writer(connection: sqlite3.Connection, durability: Durability) -> None:
+def prepare_writer(connection: sqlite3.Connection, durability: Durability, wait_ms: int = BUSY_TIMEOUT_MS) -> None:
     """Make a new connection one that may write. Raises sqlite3.Error."""
-    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute(f"PRAGMA busy_timeout={wait_ms}")
     if connection.execute("PRAGMA page_count").fetchone() == (0,):  # later it has no effect, and writes all the same
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute("PRAGMA journal_mode=WAL")
@@ -82,14 +84,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def data_version(connection: sqlite3.Connection) -> int:
+def data_version(connection: Connection) -> int:
     """A number that changes whenever another connection, of any process, has committed; own commits leave it."""
     version: int = connection.execute("PRAGMA data_version").fetchone()[0]
     return version
-
-
-def domain_error(error: sqlite3.Error) -> ReattachError:
-    """What an error of the driver means: a damaged file, or a store that does not answer."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-        return RecordDamaged(f"The database file is damaged: {error}.")
-    return StoreUnavailable(f"The database did not do it: {error}.")

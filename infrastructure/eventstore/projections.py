@@ -4,7 +4,6 @@ It stops at its carry and goes on from there, so that each fold costs what is ne
 FOLD_FRAMES-th frame, and with the facts that cut a run short or end it.
 """
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +17,7 @@ from ...domain.ports import MessagePlace, StoredMessage
 from ...domain.request_config import EVERYTHING, RequestConfig
 from ...domain.wire import decode_fields
 from ..codec import Codec, Row, damaged, stream_id, uuid_in
+from ..driver import Connection
 from . import statements as sql
 
 FOLD_FRAMES: Final = 1_000
@@ -41,7 +41,7 @@ class Place(NamedTuple):
         return {"session_id": stream_id(self.session_id), "turn": self.turn, "attempt": self.attempt}
 
     @classmethod
-    def load(cls, connection: sqlite3.Connection, run_id: RunId) -> "Place":
+    def load(cls, connection: Connection, run_id: RunId) -> "Place":
         """Raises NotFound."""
         row = connection.execute(sql.SELECT_PLACE, {"id": stream_id(run_id)}).fetchone()
         if row is None:
@@ -61,7 +61,7 @@ def folds_at(first_seq: int, data: Sequence[bytes]) -> bool:
     return any(line.startswith(_PART_ENDS) for line in data)
 
 
-def fold(connection: sqlite3.Connection, codec: Codec, place: Place, first_seq: int, data: Sequence[bytes]) -> None:
+def fold(connection: Connection, codec: Codec, place: Place, first_seq: int, data: Sequence[bytes]) -> None:
     """Fold on up to the end of `data`, the frames from `first_seq` on. Everything before them is read back.
 
     A damaged record is passed over: its frames are lost, and the run must still be able to end.
@@ -95,7 +95,7 @@ def decoded(stream: str, seq: int, lines: Sequence[bytes]) -> list[Fields]:
         raise damaged(stream, seq) from error
 
 
-def load_carry(connection: sqlite3.Connection, place: Place) -> Carry:
+def load_carry(connection: Connection, place: Place) -> Carry:
     """Where the run's projection stands. Raises RecordDamaged."""
     row = connection.execute(sql.SELECT_CARRY, {"id": stream_id(place.run_id)}).fetchone()
     if row is None:
@@ -107,7 +107,7 @@ def load_carry(connection: sqlite3.Connection, place: Place) -> Carry:
 
 
 def records(
-    connection: sqlite3.Connection, codec: Codec, run_id: RunId, after_seq: int, last_seq: int
+    connection: Connection, codec: Codec, run_id: RunId, after_seq: int, last_seq: int
 ) -> Iterator[tuple[int, tuple[bytes, ...] | RecordDamaged]]:
     """The records that hold the frames after `after_seq` up to `last_seq`: the first one's seq, and its frames.
 
@@ -125,7 +125,7 @@ def records(
             yield row.version, error
 
 
-def _save(connection: sqlite3.Connection, place: Place, message: Message) -> None:
+def _save(connection: Connection, place: Place, message: Message) -> None:
     at = place.key | {"ordinal": message.ordinal}
     connection.execute(
         sql.SAVE_MESSAGE,
@@ -150,7 +150,7 @@ def _is_new(part: Part) -> bool:
     return part.chunk == 0 or part.fields["state"] != "open" or part.fields["text"] != ""
 
 
-def assembled(connection: sqlite3.Connection, session_id: SessionId, rows: Sequence[Any]) -> list[StoredMessage]:
+def assembled(connection: Connection, session_id: SessionId, rows: Sequence[Any]) -> list[StoredMessage]:
     """These rows of messages (one behind the other in their session) with their parts, put together from chunks."""
     if not rows:
         return []
