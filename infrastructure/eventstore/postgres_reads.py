@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from ...domain.errors import ReattachError, StoreUnavailable
-from ..driver import DriverError, Lost
+from ..codec import Codec
+from ..driver import Connection, DriverError, Lost
 from .reads import Reads
 
 T = TypeVar("T")
@@ -25,6 +26,10 @@ class PostgresReads(Reads):
     """The read side of the store on one connection, for one thread at a time."""
 
     _begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
+        super().__init__(connect, codec)
+        self.check()  # each of several knows the generation, which is part of cursors
 
 
 class ReadPool:
