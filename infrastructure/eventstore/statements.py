@@ -253,9 +253,12 @@ FORGET_ANSWERS: Final = compiled(
 
 # Messages.
 
-_in_run = sa.and_(
-    messages.c.session_id == _p("session_id"), messages.c.turn == _p("turn"), messages.c.attempt == _p("attempt")
-)
+
+def _of_run(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(*(table.c[name] == _p(name) for name in ("session_id", "turn", "attempt")))
+
+
+_in_run = _of_run(messages)
 _voided = sa.and_(_in_run, messages.c.role != "user", messages.c.first_seq > _p("to_seq"))
 _place = (messages.c.turn, messages.c.attempt, messages.c.ordinal)
 _message = (*_place, messages.c.message_id, messages.c.role, messages.c.status, messages.c.first_seq, messages.c.config)
@@ -266,25 +269,16 @@ SAVE_CARRY: Final = upsert(folds, "carry")
 SELECT_CARRY: Final = compiled(sa.select(folds.c.carry).where(folds.c.run_id == _p("id")))
 ABANDON: Final = compiled(sa.update(messages).where(_voided).values(status="abandoned"))
 DELETE_VOIDED_PARTS: Final = compiled(
-    sa.delete(parts).where(
-        parts.c.session_id == _p("session_id"),
-        parts.c.turn == _p("turn"),
-        parts.c.attempt == _p("attempt"),
-        parts.c.ordinal.in_(sa.select(messages.c.ordinal).where(_voided)),
-    )
+    sa.delete(parts).where(_of_run(parts), parts.c.ordinal.in_(sa.select(messages.c.ordinal).where(_voided)))
 )
 SELECT_RUN_MESSAGES: Final = compiled(
     sa.select(*_message).where(_in_run, messages.c.first_seq <= _p("seq")).order_by(messages.c.ordinal)
 )
 _part_of = (parts.c.turn, parts.c.attempt, parts.c.ordinal)
+_first, _last = (sa.tuple_(*(_p(f"{end}_{column.name}") for column in _part_of)) for end in ("first", "last"))
 SELECT_PARTS: Final = compiled(
     sa.select(*_part_of, parts.c.part_index, parts.c.body)
-    .where(
-        parts.c.session_id == _p("session_id"),
-        sa.tuple_(*_part_of).between(
-            *(sa.tuple_(*(_p(f"{end}_{c.name}") for c in _part_of)) for end in ("first", "last"))
-        ),
-    )
+    .where(parts.c.session_id == _p("session_id"), sa.tuple_(*_part_of) >= _first, sa.tuple_(*_part_of) <= _last)
     .order_by(*_part_of, parts.c.part_index, parts.c.chunk)
 )
 _in_session = messages.c.session_id == _p("session_id")
