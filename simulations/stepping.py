@@ -171,8 +171,7 @@ class Stepper(LoopSurface):
                 heappush(ready, (key, seq, handle))
                 continue
             if steps >= self._steps_max:
-                what = f"{steps} steps at {now:.3f} s, then {callback_name(callback)}"
-                raise StepBudget(what, context.get(AGENT))
+                raise StepBudget(f"{steps} steps at {now:.3f} s, then {callback_name(callback)}", context.get(AGENT))
             self.steps = steps + 1
             busy += 1
             self._now = now + step_s if busy <= SPIN_STEPS else now + self._hurry(now, busy)

@@ -78,7 +78,7 @@ class Approvals:
             if (frame["outcome"], frame["reason"], frame["by"]) != ("deny", due, SYSTEM):
                 raise self._broken("approval-left-open", frame, f"is not closed as denied ({due})")
         if self.pending:
-            detail = f"{self._run_id} has ended, and {self.pending} were never decided."
+            detail = f"{self._run_id} has ended, and nobody ever decided {', '.join(self.pending)}."
             raise Violation("approval-left-open", detail, run_id=self._run_id, pending=list(self.pending))
 
     def _take(self, frame: Fields) -> Asked:
