@@ -268,7 +268,7 @@ class World:
         """What is new is served promptly: a wake-up that was lost for good shows here."""
         await asyncio.sleep(unwell_for(self._machines, self._shore.trouble, self.loop.time()).total_seconds())
         self.trace.emit("phase", name="probe")
-        for probe, most_s in probes(self, self.config, self.board, lambda: sum(one.busy for one in self._machines)):
+        for probe, most_s in probes(self, self.config, self.board, self._machines):
             _, pending = await asyncio.wait([self.spawn("probe", probe)], timeout=most_s)
             if pending:
                 raise Violation("probe-late", f"What is new was not served within {most_s:.0f} s although all is well.")
@@ -279,9 +279,9 @@ class World:
         for task in remotes:
             task.cancel()
         await asyncio.sleep(REST_S)
-        await Looking(self, self.board, "look", self._core.digest).live()
+        await Looking(self, self.board, "look", self._core).live()
         for machine in self._machines:
-            machine.node.check_at_rest(machine.process.label, self.loop.waiting())
+            machine.node.check_at_rest(machine.process.label, self.loop.waiting(), machine.forgotten)
 
     def report(self) -> Report:
         """What came of it."""

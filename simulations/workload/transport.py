@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 from uuid import UUID
 
 import httpx
@@ -11,20 +12,23 @@ from ..exchange import ConnectionLost, Exchange, Request
 from ..tape import Tape
 from .client import Client
 
+UNAVAILABLE: Final = 503
+
 _EVENTS = "/events"
 
 
 class Wire(httpx.AsyncBaseTransport):
     """One program's way to the service. `asks` and `over` are told of each request for a stream, and of its end.
 
-    `asked_s` is how long the server has told it to stay away after a break (`retry:`), `heard_at` when it last sent
-    a byte of a stream.
+    `asked_s` is how long the server has told it to stay away after a break (`retry:`, or for once `Retry-After`),
+    `heard_at` when it last sent a byte of a stream.
     """
 
     def __init__(
         self, client: Client, asks: Callable[[Request], None], over: Callable[[], None], vanishes: Callable[[], bool]
     ) -> None:
-        self.asked_s = 0.0
+        self._retry_s = 0.0
+        self._once_s: float | None = None
         self.heard_at = 0.0
         self.client = client
         self._asks = asks
@@ -37,6 +41,7 @@ class Wire(httpx.AsyncBaseTransport):
         streams = asked.path.endswith(_EVENTS)
         if streams:
             self._asks(asked)
+            self._once_s = None
         read_s = request.extensions["timeout"]["read"]
         body = _Body(self, None, read_s, streams=streams)
         try:
@@ -50,13 +55,25 @@ class Wire(httpx.AsyncBaseTransport):
             if isinstance(error, TimeoutError):
                 raise httpx.ReadTimeout("no answer") from error
             raise
+        if streams and head.status == UNAVAILABLE and "retry-after" in head.headers:
+            self._once_s = float(head.headers["retry-after"])
         return httpx.Response(head.status, headers=head.headers, stream=body)
+
+    def begin(self) -> None:
+        """Another call of `follow` begins, which knows nothing of the one before."""
+        self._retry_s, self._once_s = 0.0, None
+        self.heard_at = self.client.world.loop.time()
+
+    @property
+    def asked_s(self) -> float:
+        """Seconds."""
+        return self._retry_s if self._once_s is None else self._once_s
 
     def heard(self, data: bytes) -> None:
         """A piece of a stream has arrived."""
         self.heard_at = self.client.world.loop.time()
         if data.startswith(b"retry: "):
-            self.asked_s = int(data[7 : data.index(b"\n")]) / 1000
+            self._retry_s = int(data[7 : data.index(b"\n")]) / 1000
 
 
 class _Body(httpx.AsyncByteStream):
