@@ -25,6 +25,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "net.reset": "the {nth} packet of {who} breaks the connection",
     "net.request-lost": "the {nth} request of {who} is lost",
     "net.answer-lost": "the {nth} answer to {who} is lost after the work was done",
+    "net.proxy": "the {nth} stream that {who} asks for is refused by a proxy (503)",
     "net.silent": "the {nth} death of the other end goes unnoticed by {who}",
     "net.late": "the {nth} packet of {who} is late (step {value} of 16)",
     "fault.count": "{who} suffers faults ({value})",

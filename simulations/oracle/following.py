@@ -69,9 +69,10 @@ class Following:
         if self._ended_at is None:
             return
         waited_s = now - self._ended_at
-        if waited_s < min(wait_s, patience.wait_max_s) - SOON_S:
-            self._violate("came-back-too-soon", f"it came back after {waited_s:.3f} s, not after {wait_s:.3f} s")
-        longest_s = min(max(wait_s, patience.wait_min_s) * 2.0**self._vain, patience.wait_max_s) * (1 + JITTER)
+        due_s = min(max(wait_s, patience.wait_min_s) * 2.0**self._vain, patience.wait_max_s)
+        if waited_s < due_s - SOON_S:
+            self._violate("came-back-too-soon", f"it came back after {waited_s:.3f} s, not after {due_s:.3f} s")
+        longest_s = due_s * (1 + JITTER)
         if wait_s and waited_s > longest_s + SOON_S:
             detail = f"it came back after {waited_s:.3f} s; {longest_s:.3f} s are the most, {self._vain} times in vain"
             self._violate("came-back-too-late", detail)

@@ -4,14 +4,19 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from ...domain.identifiers import RunId
 from ..node import SETTINGS
+from ..oracle.races import TENANT
 from ..violation import Violation
-from .client import Reply
+from .client import Reply, asking
 from .trials import Trial
 
 AGENT: Final = "hands"
 """An agent that nobody but this trial runs."""
+
+REASON: Final = "The trial says so."
 
 DECISION_S: Final = 8.0
 """Seconds the second approval stays open; the first is too late at once."""
@@ -35,24 +40,28 @@ class Fencing(Trial):
     async def live(self) -> None:
         """All steps."""
         run_id = await self._start("Hello", agent=AGENT)
-        first = await self._claim("hands1")
+        first = await self._claim(run_id, "hands1")
         await self._output(run_id, first, 200)
         await asyncio.sleep(SETTINGS.lease_s)
-        second = await self._claim("hands2")
+        second = await self._claim(run_id, "hands2")
         late = {**first, "next_seq": second["next_seq"]}
         await self._output(run_id, late, 412, "stale_epoch")
         for what, body in _SAID.items():
             self._need(await self._say(run_id, first, what, body), 412, "stale_epoch")
         await self._be_late(run_id, second)
-        third = await self._claim("hands2")
-        self._need(await self._say(run_id, third, "complete", {}), 200)
-        await self._output(run_id, {**third, "next_seq": third["next_seq"] + 1}, 409, "run_closed")
+        await self._claim(run_id, "hands2")
+        await asyncio.sleep(SETTINGS.lease_s)
+        fourth = await self._claim(run_id, "hands2")
+        await self._wait_again(run_id, fourth)
+        last = await self._claim(run_id, "hands2")
+        self._need(await self._say(run_id, last, "complete", {}), 200)
+        await self._output(run_id, {**last, "next_seq": last["next_seq"] + 1}, 409, "run_closed")
+        await self._come_back(run_id)
         self._world.mark("fence-tried")
 
     async def _be_late(self, run_id: RunId, held: Mapping[str, Any]) -> None:
         """Of two approvals one is too late at once: that is so for everybody, and the other one is the last."""
-        asked = (await self._suspended(run_id, held)).body["pending_approvals"]
-        too_late, in_time = (one["approval_id"] for one in asked)
+        too_late, in_time = await self._suspended(run_id, held)
         self._need(await self._decide(run_id, too_late), 409, "decision_conflict")
         view = await self._client.ask("GET", f"/v1/runs/{run_id}")
         if [one["approval_id"] for one in view.body["pending_approvals"]] != [in_time]:
@@ -62,19 +71,44 @@ class Fencing(Trial):
         if done.body["status"] != "pending":
             raise Violation("resume-wrong", f"All is decided, and {run_id} is {done.body['status']}.", run_id=run_id)
 
-    async def _suspended(self, run_id: RunId, held: Mapping[str, Any]) -> Reply:
-        return self._need(await self._say(run_id, held, "suspend", _SAID["suspend"]), 200)
+    async def _wait_again(self, run_id: RunId, held: Mapping[str, Any]) -> None:
+        """A second wait; what was said, and by whom, is in the log."""
+        _, in_time = await self._suspended(run_id, held)
+        self._need(await self._decide(run_id, in_time), 200)
+        said = next(line for line in reversed(self._log(run_id).lines) if f'"{in_time}"'.encode() in line)
+        frame = from_json(said)
+        if (frame["by"], frame["reason"]) != (TENANT, REASON):
+            detail = f"{in_time} of {run_id} is decided by {frame['by']!r} ({frame['reason']!r})."
+            raise Violation("decision-misquoted", detail, run_id=run_id)
+
+    async def _come_back(self, run_id: RunId) -> None:
+        """To whoever comes with a cursor a snapshot is nothing, even if it is asked for."""
+        cursor = f"{run_id}.1.{self._log(run_id).epochs[0]}.1"
+        asked = asking("GET", f"/v1/runs/{run_id}/events?snapshot=true", headers=(("Last-Event-ID", cursor),))
+        async with self._client.exchange(asked) as exchange:
+            await exchange.head()
+            data = await exchange.read()
+        if b"event: stream.snapshot" in data:
+            raise Violation("snapshot-unasked", f"Who comes with {cursor} is sent a snapshot.", run_id=run_id)
+
+    async def _suspended(self, run_id: RunId, held: Mapping[str, Any]) -> list[str]:
+        reply = self._need(await self._say(run_id, held, "suspend", _SAID["suspend"]), 200)
+        return [one["approval_id"] for one in reply.body["pending_approvals"]]
 
     async def _decide(self, run_id: RunId, approval_id: str) -> Reply:
-        decision = {"approval_id": approval_id, "outcome": "approve"}
+        decision = {"approval_id": approval_id, "outcome": "approve", "reason": REASON}
         return await self._client.ask("POST", f"/v1/runs/{run_id}/decisions", {"decisions": [decision]})
 
-    async def _claim(self, worker: str) -> dict[str, Any]:
+    async def _claim(self, run_id: RunId, worker: str) -> dict[str, Any]:
         reply = await self._client.ask("POST", "/v1/work/claim", {"worker": worker, "agents": [AGENT], "limit": 1})
         if len(reply.body["items"]) != 1:
-            raise Violation("claim-late", f"{worker} asks for work, and is given {reply.body['items']}.")
+            name = "failed-without-cause" if self._failed(run_id) else "claim-late"
+            raise Violation(name, f"{worker} asks for {run_id}, and is given {reply.body['items']}.", run_id=run_id)
         item: dict[str, Any] = reply.body["items"][0]
         return item
+
+    def _failed(self, run_id: RunId) -> bool:
+        return "run.failed" in self._kinds(run_id)
 
     async def _output(self, run_id: RunId, held: Mapping[str, Any], status: int, code: str | None = None) -> None:
         run, outline = held["run"], held["outline"]

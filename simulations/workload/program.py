@@ -24,7 +24,7 @@ from .follower import RECONNECT_S, SILENCE_S, SLOW_S
 from .returning import Returning
 from .transport import TapeIds, Wire
 
-WAIT_MAX_S: Final = 1.0
+WAIT_MAX_S: Final = 1.6
 """Seconds a client waits at most between two tries, before jitter."""
 
 GIVE_UP_S: Final = (None, 3.0)

@@ -14,6 +14,12 @@ from .client import Client
 
 UNAVAILABLE: Final = 503
 
+RETRY_AFTER: Final = "1"
+"""Seconds after which whoever got a 503 may come again: longer than the service itself asks for."""
+
+PROXY_P: Final = 0.1
+"""Part of the streams that are refused by what stands before the service."""
+
 _EVENTS = "/events"
 
 
@@ -42,6 +48,9 @@ class Wire(httpx.AsyncBaseTransport):
         if streams:
             self._asks(asked)
             self._once_s = None
+        if streams and self._refused():
+            self.over()
+            return httpx.Response(UNAVAILABLE, headers={"Retry-After": RETRY_AFTER})
         read_s = request.extensions["timeout"]["read"]
         body = _Body(self, None, read_s, streams=streams)
         try:
@@ -55,9 +64,16 @@ class Wire(httpx.AsyncBaseTransport):
             if isinstance(error, TimeoutError):
                 raise httpx.ReadTimeout("no answer") from error
             raise
-        if streams and head.status == UNAVAILABLE and "retry-after" in head.headers:
-            self._once_s = float(head.headers["retry-after"])
         return httpx.Response(head.status, headers=head.headers, stream=body)
+
+    def _refused(self) -> bool:
+        """Whether what stands before the service answers in its place, while the network makes trouble."""
+        world = self.client.world
+        p = PROXY_P if world.network.conditions.reset_p > 0 else 0.0
+        refused = world.tape.chance(f"net.proxy:{self.client.name}", p)
+        if refused:
+            self._once_s = float(RETRY_AFTER)
+        return refused
 
     def begin(self) -> None:
         """Another call of `follow` begins, which knows nothing of the one before."""

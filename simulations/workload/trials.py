@@ -6,6 +6,7 @@ tape shrinks to that one decision. They cost too much for every world.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from ...domain.identifiers import RunId, SessionId
@@ -69,7 +70,7 @@ class Trial:
     def _taken_over(self, run_id: RunId) -> int:
         """How often it changed hands because a lease was over; one that is handed back is reset as well."""
         kinds = self._kinds(run_id)
-        return sum(pair == ("run.claimed", "step.reset") for pair in zip(kinds, kinds[1:], strict=False))
+        return sum(pair == ("run.claimed", "step.reset") for pair in pairwise(kinds))
 
     async def _until(self, holds: Callable[[], bool], within_s: float, name: str, what: str) -> None:
         """Wait for it. Raises the Violation `name` if it does not come."""

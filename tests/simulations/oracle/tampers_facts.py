@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from reattach.domain.agent import ApprovalRequest
 from reattach.domain.ports import Append
 from reattach.infrastructure.eventstore.writer import Work
 from reattach.simulations.oracle.asked import circumstances
@@ -237,8 +238,8 @@ def an_approval_stays_open_for_longer_than_asked(recording: Recording) -> None:
 
 
 def _asks_for_ten_seconds(work: Work) -> bool:
-    asked = {} if isinstance(work, Append) else circumstances(work)
-    return [request.timeout_s for request in asked.get("requests", ())] == [10]
+    requests: list[ApprovalRequest] = [] if isinstance(work, Append) else circumstances(work).get("requests", [])
+    return [request.timeout_s for request in requests] == [10]
 
 
 @breaks("decided-late")
