@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _ABOUT: Final = "Run the real service in a simulated world, where everything that can go wrong does, from one seed."
 _EPILOG: Final = (
     "Exit codes: 0 nothing found, 1 a promise was broken (the last line replays it), 2 usage, 3 the simulator failed, "
-    "4 not deterministic, 5 a planted bug or a mark was missed, 130 Ctrl-C."
+    "4 not deterministic, 5 a planted bug or a mark was missed, 6 your agent can't be simulated as it is, 130 Ctrl-C."
 )
 
 
@@ -42,7 +42,7 @@ def _hunt(actions: Commands) -> None:
 
 def _run(actions: Commands) -> None:
     run = _action(actions, "run", "replaying:run", "run one seed")
-    run.add_argument("--seed", type=int, required=True, metavar="N", help="which one")
+    run.add_argument("--seed", type=_seed, required=True, metavar="N", help="which one")
     _add_world(run)
     run.add_argument("--tape", metavar="FILE", help="save all of its decisions here, for replay and shrink")
     _add_outputs(run)
@@ -73,7 +73,7 @@ def _judge(actions: Commands) -> None:
     mutants.add_argument("--first", action="store_true", help="go on to the next bug as soon as one is found")
     mutants.add_argument("--shrink", action="store_true", help="shrink each first failure, and run it on intact code")
     points = _action(actions, "crashpoints", "crashing:crashpoints", "kill a process at each of its writes, in turn")
-    points.add_argument("--seed", type=int, default=0, metavar="N", help="whose world it is (default: 0)")
+    points.add_argument("--seed", type=_seed, default=0, metavar="N", help="whose world it is (default: 0)")
     points.add_argument("--disk", action="store_true", help="cut the power under the database instead (needs apsw)")
     points.add_argument("--cuts", type=_positive, metavar="N", help="power cuts with --disk (default: 1,000)")
     _add_world(points)
@@ -156,10 +156,17 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _seeds(text: str) -> range:
     first, colon, end = text.partition(":")
-    seeds = range(int(first), int(end) if colon else int(first) + 1)
+    begin = _seed(first)
+    seeds = range(begin, _seed(end) if colon else begin + 1)
     if not seeds:
         raise argparse.ArgumentTypeError(f"{text} holds no seed; 0:100 would be the first hundred")
     return seeds
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: they are the numbers from 0 on")
+    return int(text)
 
 
 def _positive(text: str) -> int:

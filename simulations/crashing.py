@@ -13,6 +13,7 @@ from .judging import broken
 from .options import setting
 from .pool import JobsFail
 from .progress import StatusLine
+from .saving import require_folder
 from .searching import Findings
 from .tape import Tape
 from .verdicts import Verdict
@@ -25,6 +26,7 @@ def crashpoints(options: argparse.Namespace, terminal: Terminal) -> int:
 
         return powercuts(options, terminal)
     chosen, tally = setting(options), Tally()
+    require_folder(options.found)
     try:
         names = points(Tape(options.seed), planted=chosen.planted, agents=chosen.agents, store=chosen.store)
         with StatusLine(sys.stderr) as line:

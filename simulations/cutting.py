@@ -102,7 +102,7 @@ def _summary(score: Score) -> list[str]:
         f"{n['acknowledged']:,} commits acknowledged; of those being written, {n['unsure_kept']:,} were there "
         f"afterwards and {n['unsure_lost']:,} were not; relaxed durability lost {n['forgotten']:,} acknowledged ones",
         f"unsynced writes: {n['changes_kept']:,} kept, {n['changes_lost']:,} lost, {n['changes_torn']:,} torn",
-        *([] if score.failed else ["no promise was broken"]),
+        *([] if score.failed else ["no promise was broken" if score.disks else "nothing was judged"]),
     ]
 
 

@@ -46,6 +46,11 @@ class Machine:
         return self.ways[-1] if self.ways else None
 
     @property
+    def forgotten(self) -> int:
+        """Works that its store counts as waiting, and that are not."""
+        return self.way.committer.forgotten if self.way is not None else 0
+
+    @property
     def busy(self) -> int:
         """How many runs its worker is busy with."""
         service = self.node.service

@@ -1,12 +1,12 @@
 """A finding: a broken promise, made simple, saved, drawn, and told with the command that replays it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from . import words
-from .case import Case, replay_command
+from .case import Case, replay_command, run_command
 from .job import load_world
 from .report import Report, replayer
 from .shrink import Budget, NotReproduced, Progress, Shrunk, non_benign, shrink
@@ -30,13 +30,18 @@ class Finding:
     html: Path
     shrunk: Shrunk | None
 
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """What is to be kept of it: the tape, and the page that draws it."""
+        yield self.file, self.case.text()
+        yield self.html, page(self.report.trace.recording(), self.case.decisions, self.command)
+
     @property
     def command(self) -> str:
         """What replays it."""
         return replay_command(self.file)
 
-    def told(self) -> list[str]:
-        """Lines for people. The last one is the command that replays it."""
+    def told(self, *, saved: bool = True) -> list[str]:
+        """Lines for people. The last one is the command that replays it: the seed's, if the tape was not `saved`."""
         violation, setting = self.report.violation, self.case.setting
         planted = f", planted bug {setting.planted}" if setting.planted else ""
         decisions = words.decisions(self.case.decisions)
@@ -47,8 +52,7 @@ class Finding:
             f"  {self._effort()}",
             *(f"    {number}. {said}" for number, (said, _) in enumerate(decisions[:DECISIONS_SHOWN], start=1)),
             *([f"    and {more} more"] if more > 0 else []),
-            f"  explained in {self.html}",
-            self.command,
+            *([f"  explained in {self.html}", self.command] if saved else [run_command(self.case.seed, setting)]),
         ]
 
     def json(self) -> dict[str, Any]:
@@ -86,9 +90,9 @@ def investigate(
     progress: Callable[[Progress], None] = lambda _: None,
     file: Path | None = None,
 ) -> Finding:
-    """Shrink a failing case (without a budget: only replay it), save it and draw it.
+    """Shrink a failing case (without a budget: only replay it). Nothing is written: see `Finding.files`.
 
-    Raises NotReproduced if the case's tape doesn't break its promise, and OSError.
+    Raises NotReproduced if the case's tape doesn't break its promise.
     """
     run_world, name = load_world(), case.violation or ""
     shrunk = None
@@ -102,7 +106,4 @@ def investigate(
         raise NotReproduced(name, report)
     simple = Case(dict(decisions), case.setting, case.seed, name)
     file = file or folder / case.file_name
-    simple.write(file)
-    html = file.with_suffix(".html")
-    html.write_text(page(report.trace.recording(), decisions, replay_command(file)), encoding="utf-8")
-    return Finding(simple, report, file, html, shrunk)
+    return Finding(simple, report, file, file.with_suffix(".html"), shrunk)

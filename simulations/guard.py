@@ -27,12 +27,14 @@ from .loop import SimLoop
 from .process import EPOCH, PROCESS
 
 REFUSED: Final = frozenset(
-    "_thread.start_joinable_thread _thread.start_new_thread os.exec os.fork os.forkpty os.kill os.killpg "
-    "os.posix_spawn os.spawn os.startfile os.system pty.spawn signal.pthread_kill subprocess.Popen".split()
+    "_thread.start_joinable_thread _thread.start_new_thread builtins.input os.exec os.fork os.forkpty os.kill "
+    "os.killpg os.posix_spawn os.spawn os.startfile os.system pty.spawn signal.pthread_kill subprocess.Popen "
+    "time.sleep".split()
 )
 """Audit events that are refused, besides all of `socket.*`."""
 
 NO_SLEEP: Final = "it blocks the whole world: await asyncio.sleep"
+NO_EXIT: Final = "it ends the whole process, as nothing in a service may: raise AgentFailure"
 NO_THREAD: Final = "a simulated world has one thread: await it, or ask a port"
 
 Patch = tuple[object, str, object]
@@ -91,13 +93,15 @@ class _Audit:
             self._installed = True
             sys.addaudithook(self._hook)
 
-    def _hook(self, event: str, _args: tuple[object, ...]) -> None:
+    def _hook(self, event: str, args: tuple[object, ...]) -> None:
         loop = self.loop
         if loop is None or not (event in REFUSED or event.startswith("socket.")):
             return
         if threading.get_ident() == self.thread:
             if event.startswith("_thread."):
                 loop.refuse(event, NO_THREAD)
+            if event == "time.sleep":  # of somebody who had imported the function before
+                loop.refuse(f"time.sleep({args[0] if args else ''})", NO_SLEEP)
             loop.refuse(event)
 
 
@@ -114,12 +118,17 @@ def _times(loop: SimLoop, epoch: datetime) -> Iterator[Patch]:
     def sleep(seconds: float) -> NoReturn:
         loop.refuse(f"time.sleep({seconds})", NO_SLEEP)
 
+    def leave(status: int = 0) -> NoReturn:
+        loop.refuse(f"os._exit({status})", NO_EXIT)
+
     yield time, "time", wall
     yield time, "time_ns", lambda: int(wall() * 1e9)
     for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
         yield time, name, loop.time
         yield time, f"{name}_ns", lambda: int(loop.time() * 1e9)
     yield time, "sleep", sleep
+    yield os, "_exit", leave
+    yield os, "abort", leave
 
 
 def _entropies(entropy: random.Random) -> Iterator[Patch]:

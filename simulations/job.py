@@ -123,7 +123,7 @@ def main(world: str) -> None:
     run_world = load_world(world)
     gc.collect()
     gc.freeze()  # the modules are here to stay: collecting between worlds shall not look at them
-    for line in sys.stdin:
+    for line in os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8"):  # an agent that says exit() closes stdin
         answers.write(run_task(run_world, Task.parse(line)).line + "\n")
         answers.flush()
 

@@ -20,6 +20,7 @@ SMALL: Final = (
     ("adapters.http.walk", "PAGE_FRAMES", 3),
     ("adapters.http.broadcaster", "REFILL_FRAMES", 3),
     ("adapters.appender", "PENDING_FRAMES_MAX", 4),
+    ("infrastructure.eventstore.committer", "QUEUE_MAX", 40),
 )
 """Module, constant, and how small it may be."""
 

@@ -22,7 +22,7 @@ SETTINGS: Final = load_settings(
         "approval_timeout_s": 6.0,
         "keepalive_s": 2.0,
         "retry_s": 0.5,
-        "concurrency": 8,
+        "concurrency": 3,
         "session_lease_s": 2.5,
         "session_grace_s": 1.5,
         "handoff_timeout_s": 3.0,
@@ -88,8 +88,8 @@ class Node:
                 detail = f"{process.label} stops, and has not told {exchange.client}, whose socket is free."
                 self._network.loop.abort(Violation("drain-unheard", detail))
 
-    def check_at_rest(self, label: str, waiting: Sequence[str]) -> None:
-        """Raise a Violation if anything is left of what has ended."""
+    def check_at_rest(self, label: str, waiting: Sequence[str], forgotten: int) -> None:
+        """Raise a Violation if anything is left of what has ended. `forgotten`: works that only seem to wait."""
         if self.service is None:
             raise Violation("node-down", f"{label} does not run although all is well.")
         feeds, readers, sessions = self.service.broadcaster.held
@@ -97,6 +97,8 @@ class Node:
         if feeds or readers or sessions or busy:
             detail = f"{label} holds {feeds} feeds, {readers} readers, {sessions} sessions and {busy} runs at rest."
             raise Violation("leak", detail)
+        if forgotten:
+            raise Violation("leak", f"{label} counts {forgotten} writes as waiting that are not.")
         tasks = [task for task in waiting if task.startswith(label)]
         if len(tasks) > TASKS_AT_REST:
             raise Violation("leak", f"{label} has {len(tasks)} tasks at rest: {'; '.join(tasks)}")

@@ -14,9 +14,9 @@ def setting(options: argparse.Namespace) -> Setting:
     if planted is not None:
         known_bug(planted)
     if options.agents is not None:
-        from ..adapters.agents.loading import load_agents  # noqa: PLC0415  - only with agents of one's own
+        from .workload.users import Users  # noqa: PLC0415  - only with agents of one's own
 
-        load_agents(options.agents)
+        Users.load(options.agents)
     return Setting(planted, options.agents, getattr(options, "store", None))
 
 

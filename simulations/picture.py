@@ -289,6 +289,6 @@ def _stack(leases: Iterable[dict[str, Any]]) -> None:
 
 
 def _order(lane: Lane) -> tuple[int, str, int]:
-    process, _, incarnation = lane.id.rpartition(".")
-    kind = {"client": 0, "process": 1, "log": 2}[lane.kind]
-    return (kind, process, int(incarnation)) if incarnation.isdigit() else (kind, lane.id, 0)
+    """Clients, processes, logs; each by its name and number: run 2 stands before run 10."""
+    name = lane.id.rstrip("0123456789")
+    return {"client": 0, "process": 1, "log": 2}[lane.kind], name, int(lane.id[len(name) :] or 0)

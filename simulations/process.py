@@ -52,6 +52,10 @@ ASKED: Final[ContextVar[str | None]] = ContextVar("ASKED", default=None)
 """The request that the running code answers, as `GET /v1/runs`; None outside of any."""
 
 
+AGENT: Final[ContextVar[str | None]] = ContextVar("AGENT", default=None)
+"""The agent of a user that the running code belongs to; None outside of any."""
+
+
 class ProcessDown(RuntimeError):
     """The process is down: it can't be given work, be paused or be told to stop. Ask `up` first."""
 

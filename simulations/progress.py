@@ -67,7 +67,9 @@ def summary(tally: Tally, marks: Mapping[str, str]) -> list[str]:
         lines.append(f"never reached, so nothing is known about: {', '.join(never)}")
     if tally.troubles:
         lines.append(f"the simulator itself failed in {len(tally.troubles)} worlds: these prove nothing")
-    if not tally.failures:
+    if not tally.worlds:
+        lines.append("nothing was judged: no world had ended")
+    elif not tally.failures:
         lines.append("no promise was broken in the others" if tally.troubles else "no promise was broken")
     for name, times in tally.violations.most_common():
         lines.append(f"broken: {name} in {times} of {tally.worlds:,} worlds")

@@ -3,37 +3,43 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..adapters.cli.exits import UsageError
 from ..adapters.cli.terminal import Terminal
 from .case import Case, UnreadableCase, replay_command, run_command
 from .finding import investigate
 from .job import load_world
+from .misuse import MISUSES, misused
 from .options import budget, setting
 from .progress import StatusLine
 from .report import Report, attempt, replayer
+from .saving import require_writable, save
 from .shrink import NotReproduced
 from .tape import Tape
 from .timeline import page, told
 from .verdicts import Verdict
 
+NO_FILES: Final[Mapping[str, str]] = {}
+
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """One seed."""
     chosen = setting(options)
+    require_writable(options.tape, options.trace, options.html)
     command = run_command(options.seed, chosen)
     report = attempt(load_world(), Tape(options.seed), chosen, tracing=True)
-    if options.tape:
-        _save(Path(options.tape), Case.of(report, chosen).text())
-    return _tell(report, options, terminal, command)
+    tape = {options.tape: Case.of(report, chosen).text()} if options.tape else {}
+    return _tell(report, options, terminal, command, tape)
 
 
 def replay(options: argparse.Namespace, terminal: Terminal) -> int:
     """A saved tape."""
     case = _read(options.tape)
+    require_writable(options.trace, options.html)
     chosen = replace(case.setting, planted=None) if options.intact else case.setting
     command = replay_command(Path(options.tape)) + " --intact" * options.intact
     report = replayer(load_world(), chosen, seed=case.seed, tracing=True)(case.decisions)
@@ -49,31 +55,37 @@ def shrink(options: argparse.Namespace, terminal: Terminal) -> int:
     if case.violation is None:
         raise UsageError(f"{options.tape} breaks no promise: there is nothing to shrink.")
     source = Path(options.tape)
+    out = Path(options.out) if options.out else source.with_suffix(".shrunk.json")
+    require_writable(str(out), str(out.with_suffix(".html")))
     try:
         with StatusLine(sys.stderr) as line:
             finding = investigate(
                 case,
                 source.parent,
                 budget=budget(options),
-                file=Path(options.out) if options.out else source.with_suffix(".shrunk.json"),
+                file=out,
                 progress=lambda now: line.show(f"{now.phase}: {now.decisions} decisions, {now.replays} replays"),
             )
     except NotReproduced as error:
         terminal.error(f"{source} can't be shrunk: {error}. Code or simulator have changed since it was saved.")
         return Verdict.NOT_DETERMINISTIC
-    for text in [json.dumps(finding.json())] if options.json else finding.told():
+    saved = save(finding.files(), terminal)
+    for text in [json.dumps(finding.json())] if options.json else finding.told(saved=saved):
         terminal.result(text)
-    return Verdict.CLEAN
+    return Verdict.CLEAN if saved else Verdict.TROUBLE
 
 
 def explain(options: argparse.Namespace, terminal: Terminal) -> int:
     """A saved tape, in words and as a picture."""
     case, source = _read(options.tape), Path(options.tape)
+    html = Path(options.html) if options.html else source.with_suffix(".html")
+    require_writable(str(html), options.trace)
     report = replayer(load_world(), case.setting, seed=case.seed, tracing=True)(case.decisions)
-    recording, html = report.trace.recording(), Path(options.html) if options.html else source.with_suffix(".html")
-    _save(html, page(recording, report.decisions, replay_command(source)))
+    recording = report.trace.recording()
+    files = {html: page(recording, report.decisions, replay_command(source))}
     if options.trace:
-        report.trace.write(Path(options.trace))
+        files[Path(options.trace)] = report.trace.text()
+    saved = save(files.items(), terminal)
     if report.violation is None:
         was = f", though it was saved with {case.violation}: code or simulator have changed" if case.violation else ""
         terminal.result(f"{source} breaks no promise{was}.")
@@ -81,19 +93,25 @@ def explain(options: argparse.Namespace, terminal: Terminal) -> int:
         terminal.result(f"{report.violation.name}: {report.violation.detail}")
     for text in told(recording, report.decisions, options.last):
         terminal.result(text)
-    terminal.result(f"The picture is in {html}")
+    if saved:
+        terminal.result(f"The picture is in {html}")
     if report.trouble:
         terminal.result(f"THE SIMULATOR FAILED\n{report.trouble}")
-    return Verdict.TROUBLE if report.trouble else Verdict.CLEAN
+    return Verdict.TROUBLE if report.trouble or not saved else Verdict.CLEAN
 
 
-def _tell(report: Report, options: argparse.Namespace, terminal: Terminal, command: str) -> int:
+def _tell(
+    report: Report, options: argparse.Namespace, terminal: Terminal, command: str, files: Mapping[str, str] = NO_FILES
+) -> int:
     """Say how a world ended, and write what was asked for. Of a failure, the last line is the command."""
     if options.trace:
-        report.trace.write(Path(options.trace))
+        files = {**files, options.trace: report.trace.text()}
     if options.html:
-        _save(Path(options.html), page(report.trace.recording(), report.decisions, command))
-    verdict = Verdict.TROUBLE if report.trouble else Verdict.VIOLATION if report.violation else Verdict.CLEAN
+        files = {**files, options.html: page(report.trace.recording(), report.decisions, command)}
+    saved = save([(Path(name), text) for name, text in files.items()], terminal)
+    verdict = _verdict(report)
+    if verdict is Verdict.CLEAN and not saved:
+        verdict = Verdict.TROUBLE
     if options.json:
         terminal.result(json.dumps(_json(report, verdict, command)))
         return verdict
@@ -103,11 +121,21 @@ def _tell(report: Report, options: argparse.Namespace, terminal: Terminal, comma
     )
     if report.trouble:
         terminal.result(f"THE SIMULATOR FAILED\n{report.trouble}\n{command}")
+    elif report.violation and verdict is Verdict.AGENT:
+        terminal.result("\n".join(misused(report.violation.name, report.violation.detail, command)))
     elif report.violation:
         terminal.result(f"BROKEN PROMISE {report.violation.name}\n  {report.violation.detail}\n{command}")
     else:
         terminal.result("no promise was broken")
     return verdict
+
+
+def _verdict(report: Report) -> Verdict:
+    if report.trouble:
+        return Verdict.TROUBLE
+    if report.violation is None:
+        return Verdict.CLEAN
+    return Verdict.AGENT if report.violation.name in MISUSES else Verdict.VIOLATION
 
 
 def _json(report: Report, verdict: Verdict, command: str) -> dict[str, Any]:
@@ -134,11 +162,3 @@ def _read(name: str) -> Case:
         raise UsageError(f"{name} can't be read: {error.strerror}.") from error
     except UnreadableCase as error:
         raise UsageError(str(error)) from error
-
-
-def _save(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}.") from error

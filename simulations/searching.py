@@ -16,9 +16,11 @@ from .campaign import hunt as run_hunt
 from .case import Case, run_command
 from .finding import Finding, investigate
 from .job import Outcome
+from .misuse import MISUSES, misused
 from .options import budget, setting
 from .pool import JobsFail
 from .progress import StatusLine, progress_line, summary
+from .saving import require_folder, save
 from .shrink import NotReproduced
 from .verdicts import Verdict
 
@@ -58,6 +60,7 @@ def _campaign(
     covering: bool = False,
 ) -> int:
     chosen, marks, tally = setting(options), catalogue.marks(), Tally()
+    require_folder(options.found)
     seconds = options.minutes * 60 if options.minutes else None
     interrupted = False
     try:
@@ -72,11 +75,11 @@ def _campaign(
     telling = [f"{_spoken(seeds)}:", *summary(tally, marks)]
     if covering:
         telling += [f"  {tally.marks[name]:>7,}  {name}: {meaning}" for name, meaning in marks.items()]
-    found = Findings(options, terminal)
+    found = Findings(options, terminal, interrupted=interrupted)
     verdict = found.verdict(tally.failures, tally.troubles)
     if covering and verdict is Verdict.CLEAN and any(not tally.marks[name] for name in marks):
         verdict = Verdict.MISSED
-    if interrupted:
+    if found.interrupted:
         verdict = Verdict.INTERRUPTED
     if options.json:
         terminal.result(json.dumps(_json(tally, marks, found, verdict)))
@@ -89,10 +92,14 @@ def _campaign(
 class Findings:
     """What a campaign found: the first failure of each kind is investigated, the others are counted."""
 
-    def __init__(self, options: argparse.Namespace, terminal: Terminal) -> None:
-        self.findings: list[Finding] = []
+    def __init__(self, options: argparse.Namespace, terminal: Terminal, *, interrupted: bool = False) -> None:
+        self.interrupted = interrupted
+        self.findings: list[tuple[Finding, bool]] = []
+        """Each with whether it could be saved."""
         self.unstable: list[str] = []
         """Failures that their own tape doesn't bring back."""
+        self.misuses: list[Outcome] = []
+        """What agents do that no world can hold: there is nothing to shrink in a line of somebody's source."""
         self._troubles: list[Outcome] = []
         self._options = options
         self._terminal = terminal
@@ -102,13 +109,19 @@ class Findings:
         self._troubles = sorted(troubles, key=lambda outcome: outcome.seed)
         kinds: set[str | None] = set()
         for outcome in sorted(failures, key=lambda outcome: outcome.seed):
-            if outcome.violation not in kinds:
-                kinds.add(outcome.violation)
+            if outcome.violation in kinds:
+                continue
+            kinds.add(outcome.violation)
+            if outcome.violation in MISUSES:
+                self.misuses.append(outcome)
+            else:
                 self._investigate(outcome)
         if self.unstable:
             return Verdict.NOT_DETERMINISTIC
         if self.findings:
             return Verdict.VIOLATION
+        if self.misuses:
+            return Verdict.AGENT
         return Verdict.TROUBLE if self._troubles else Verdict.CLEAN
 
     def told(self) -> list[str]:
@@ -117,8 +130,11 @@ class Findings:
         for outcome in self._troubles[:1]:
             lines += ["", f"THE SIMULATOR FAILED (seed {outcome.seed})", outcome.trouble or ""]
             lines += [run_command(outcome.seed, outcome.setting)]
-        for finding in self.findings:
-            lines += ["", *finding.told()]
+        for outcome in self.misuses:
+            command = run_command(outcome.seed, outcome.setting)
+            lines += ["", *misused(f"{outcome.violation} (seed {outcome.seed})", outcome.detail, command)]
+        for finding, saved in self.findings:
+            lines += ["", *finding.told(saved=saved)]
         for text in self.unstable:
             lines += ["", *text.splitlines()]
         return lines
@@ -126,30 +142,45 @@ class Findings:
     def json(self) -> dict[str, Any]:
         """The same for a script."""
         return {
-            "failures": [finding.json() for finding in self.findings],
+            "failures": [finding.json() for finding, _ in self.findings],
+            "misuses": [
+                {
+                    "violation": outcome.violation,
+                    "detail": outcome.detail,
+                    "seed": outcome.seed,
+                    "replay": run_command(outcome.seed, outcome.setting),
+                }
+                for outcome in self.misuses
+            ],
             "unstable": self.unstable,
             "troubles": [{"seed": outcome.seed, "trouble": outcome.trouble} for outcome in self._troubles],
         }
 
     def _investigate(self, outcome: Outcome) -> None:
-        case = Case(outcome.decisions, outcome.setting, outcome.seed, outcome.violation)
+        case, folder = Case(outcome.decisions, outcome.setting, outcome.seed, outcome.violation), self._options.found
+        shrinking = None if self._options.no_shrink or self.interrupted else budget(self._options)
         with StatusLine(sys.stderr) as line:
             try:
                 finding = investigate(
                     case,
-                    Path(self._options.found),
-                    budget=None if self._options.no_shrink else budget(self._options),
+                    Path(folder),
+                    budget=shrinking,
                     progress=lambda now: line.show(
                         f"shrinking ({now.phase}): {now.decisions} decisions left, {now.replays} replays"
                     ),
                 )
+            except KeyboardInterrupt:
+                if shrinking is None:
+                    raise
+                self.interrupted = True  # enough of shrinking; what was found is kept as it is
+                finding = investigate(case, Path(folder), budget=None)
             except NotReproduced as error:
                 self.unstable.append(
                     f"NOT DETERMINISTIC: seed {outcome.seed}, replayed from its own decisions: {error}\n"
                     + run_command(outcome.seed, outcome.setting)
                 )
                 return
-        self.findings.append(finding)
+        self.findings.append((finding, save(finding.files(), self._terminal)))
 
 
 def _spoken(seeds: Iterable[int]) -> str:

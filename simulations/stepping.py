@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final, TypeVarTuple
 from zlib import crc32
 
-from .process import PROCESS, Incarnation
+from .process import AGENT, PROCESS, Incarnation
 from .scheduling import Order
 from .surface import FATAL, LoopSurface
 from .tasks import SimHandle, SimTask, SimTimer, callback_name
@@ -38,7 +38,14 @@ Ts = TypeVarTuple("Ts")
 
 
 class StepBudget(Exception):
-    """The run took more steps than it may: somebody spins, or the world is too large."""
+    """The run took more steps than it may: somebody spins, or the world is too large.
+
+    `agent` is the user's agent whose step was to be the next one, if it was one's.
+    """
+
+    def __init__(self, what: str, agent: str | None) -> None:
+        super().__init__(what)
+        self.agent = agent
 
 
 class Stepper(LoopSurface):
@@ -164,7 +171,7 @@ class Stepper(LoopSurface):
                 heappush(ready, (key, seq, handle))
                 continue
             if steps >= self._steps_max:
-                raise StepBudget(f"{steps} steps at {now:.3f} s, then {callback_name(callback)}")
+                raise StepBudget(f"{steps} steps at {now:.3f} s, then {callback_name(callback)}", context.get(AGENT))
             self.steps = steps + 1
             busy += 1
             self._now = now + step_s if busy <= SPIN_STEPS else now + self._hurry(now, busy)

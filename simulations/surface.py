@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
+from .process import AGENT
+
 INSTEAD: Final = "a simulated world has no outside: give the code a port, and simulate what is behind it"
 
 T = TypeVar("T")
@@ -20,8 +22,13 @@ class SimulationEscape(BaseException):
     """Simulated code reached for the real world: a socket, a thread, a subprocess, a blocking sleep.
 
     The code at fault is the one in the traceback. Not an Exception, so that nobody's `except Exception` hides it; it
-    also ends the run (`SimLoop.abort`), as a task would only keep it as its result.
+    also ends the run (`SimLoop.abort`), as a task would only keep it as its result. `agent` is the user's agent that
+    did it, if one did.
     """
+
+    def __init__(self, what: str, instead: str = INSTEAD) -> None:
+        super().__init__(f"{what}: {instead}")
+        self.agent = AGENT.get()
 
 
 FATAL: Final = (SystemExit, KeyboardInterrupt, SimulationEscape)
@@ -52,7 +59,7 @@ class LoopSurface(asyncio.AbstractEventLoop, ABC):
 
     def refuse(self, what: str, instead: str = INSTEAD) -> NoReturn:
         """Raise SimulationEscape, and end the run with it even if it is caught."""
-        error = SimulationEscape(f"{what}: {instead}")
+        error = SimulationEscape(what, instead)
         self.abort(error)
         raise error
 

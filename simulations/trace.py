@@ -109,7 +109,11 @@ class Trace:
 
     def write(self, path: Path) -> None:
         """Save the lines. Raises OSError."""
-        path.write_text("".join(f"{line}\n" for line in self.lines()), encoding="utf-8")
+        path.write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """The lines as a file holds them."""
+        return "".join(f"{line}\n" for line in self.lines())
 
     def recording(self) -> Recording:
         """The same as reading the written file."""

@@ -18,6 +18,8 @@ class Verdict(IntEnum):
     """The same decisions gave two different worlds: no finding can be trusted before that is mended."""
     MISSED = 5
     """A planted bug was not found, or a mark was never reached: the search is weaker than it should be."""
+    AGENT = 6
+    """One of the user's agents does what no simulated world can hold; the message says what, and what to do instead."""
     INTERRUPTED = 130
     """Ctrl-C. What was found until then was reported."""
     UNREAD = 141

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from .sites import MEANINGS
 from .trace import Record
 
 Fields = Mapping[str, Any]
@@ -95,7 +96,7 @@ def decision(site: str, position: int, value: int) -> str:
     name, _, who = site.partition(":")
     if name.startswith("config.fault."):
         return f"faults of the kind “{name.removeprefix('config.fault.')}” may happen in this world"
-    template = _DECISIONS.get(name)
+    template = MEANINGS.get(name)
     words = {"who": who or "the world", "nth": ordinal(position + 1), "value": value, "more": value + 1}
     if template:
         return template.format_map(words)
@@ -226,74 +227,3 @@ _SENTENCES: Final[Mapping[str, Callable[[str, Fields], str]]] = {
     "phase": lambda who, r: f"from here on: {r.get('name')}",
     "violation": lambda who, r: f"BROKEN PROMISE {r.get('name')}: {r.get('detail')}",
 }
-
-_DECISIONS: Final[Mapping[str, str]] = {
-    "config.everything": "faults of all kinds may happen in this world",
-    "config.nodes": "server nodes: {more}",
-    "config.workers": "workers on machines of their own: {value}",
-    "config.remote-workers": "workers that use the HTTP API: {value}",
-    "config.authors": "clients that start runs: {more}",
-    "config.watchers": "clients that only watch: {value}",
-    "config.rivals": "clients that decide and cancel besides the author: {value}",
-    "config.owners": "clients that own sessions, and fight for them (choice {value})",
-    "config.tailers": "clients that come in the middle of things: {value}",
-    "config.summarizers": "summarizers: {value}",
-    "config.store": "the store is number {value} of its kinds",
-    "config.strategy": "tasks that are ready run in another order than they became so (strategy {value})",
-    "config.density": "the order of tasks and the delays vary more (density {value})",
-    "config.intensity": "every kind of fault is {more} times as frequent",
-    "config.faulty-s": "the time of faults is longer ({value} times 4 s)",
-    "config.no-watchdog": "clients don't give up a silent stream",
-    "config.late-s": "packets may be late (scale {value})",
-    "config.send-raises": "the web server raises when a node sends to a client that has gone (ASGI 2.4)",
-    "net.reset": "the {nth} packet of {who} breaks the connection",
-    "net.request-lost": "the {nth} request of {who} is lost",
-    "net.answer-lost": "the {nth} answer to {who} is lost after the work was done",
-    "net.silent": "the {nth} death of the other end goes unnoticed by {who}",
-    "net.late": "the {nth} packet of {who} is late (step {value} of 16)",
-    "fault.count": "{who} suffers faults ({value})",
-    "fault.when": "the {nth} fault of {who} waits longer ({value} steps)",
-    "fault.kind": "the {nth} fault of {who} is of another kind (number {value} of those that may happen)",
-    "fault.pause-s": "{who} is frozen longer, the {nth} time (choice {value})",
-    "fault.down-s": "{who} stays down longer, the {nth} time (choice {value})",
-    "fault.crash-s": "{who} stays down longer after its {nth} death at a write (choice {value})",
-    "fault.cut-s": "{who} is cut off longer, the {nth} time (choice {value})",
-    "store.lost": "the {nth} write of {who} is lost before anything was done",
-    "store.unknown": "the {nth} write of {who} is done, and the answer is lost",
-    "store.crash": "{who} dies at its {nth} write (1: before it is done, 2: after that, and nobody is told): {value}",
-    "store.stall": "{who} is frozen right after its {nth} write",
-    "store.stall-s": "{who} is frozen longer after a write, the {nth} time (choice {value})",
-    "store.unread": "the {nth} read of {who} fails",
-    "store.late-write": "the {nth} write of {who} is late (step {value} of 16)",
-    "store.late-reply": "the {nth} answer of the store to {who} is late (step {value} of 16)",
-    "store.late-read": "the {nth} read of {who} is late (step {value} of 16)",
-    "wake.lost": "the {nth} wake-up of {who} is dropped",
-    "wake.late": "the {nth} wake-up of {who} is late (step {value} of 16)",
-    "wake.twice": "the {nth} wake-up of {who} comes twice",
-    "sched": "task {who} is overtaken at its {nth} step",
-    "pct": "task {who} has another priority",
-    "pct.change": "priorities change at step {value}",
-    "author.turns": "{who} starts {more} turns",
-    "author.pause": "{who} thinks longer before its {nth} turn",
-    "author.streamed": "{who} reads its {nth} turn from the request that starts it",
-    "author.restless": "{who} leaves and comes back while it reads its {nth} turn",
-    "author.cancels": "{who} cancels its {nth} turn",
-    "cancel.when": "{who} cancels later (step {value} of 16)",
-    "client.route": "the {nth} request of {who} goes to node {value}",
-    "client.resume": "{who} comes back the {nth} time with a place of its own choice (kind {value})",
-    "client.cursor": "the {nth} odd place that {who} presents (number {value})",
-    "client.slow": "{who} reads slowly from its {nth} piece on",
-    "client.drop": "{who} drops the connection after its {nth} piece",
-    "client.vanish": "{who} vanishes without a word, the {nth} time",
-    "script": "what the agent does differs from the plainest ({who}, the {nth} time: choice {value})",
-    "decide.think": "{who} thinks longer before its {nth} decision",
-    "decide.verdict": "the {nth} decision of {who} is another one (choice {value})",
-    "decide.again": "{who} decides again after its {nth} decision",
-    "owner.act": "{who} does something else, the {nth} time (choice {value})",
-    "owner.takes": "{who} takes the session over, the {nth} time",
-    "handing.forgets": "{who} forgets that it wants to hand over, the {nth} time",
-    "store.punctual": "the {nth} write of {who} meets the end of a lease",
-    "rival.decides": "{who} decides what another was asked, the {nth} time",
-    "rival.cancels": "{who} cancels the run of another, the {nth} time",
-}
-"""By the site's name: what a decision means. `who` follows the colon; `nth` counts the site's questions."""

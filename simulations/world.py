@@ -8,7 +8,9 @@ nothing is left behind.
 import asyncio
 import traceback
 from collections.abc import Coroutine, Sequence
+from contextlib import closing
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from ..domain.ports import Store
@@ -19,7 +21,8 @@ from .config import Config, conditions, draw_config, machines, trouble
 from .faults import Machine, Plan, unwell_for
 from .guard import guarded
 from .limits import small_limits
-from .loop import Deadlock, SimLoop, StepBudget
+from .loop import SimLoop, SimulationEscape
+from .misuse import ended, hanging
 from .network import Network
 from .node import SETTINGS, Node
 from .oracle import Log, Oracle
@@ -37,6 +40,7 @@ from .teardown import quiet_gc
 from .telling import plain, running, told_commit, unhandled
 from .trace import Trace
 from .violation import Violation
+from .watch import watched
 from .workload.agents import SPOKEN, world_agents
 from .workload.board import Board
 from .workload.looking import Looking
@@ -71,7 +75,8 @@ def run_world(
 def _lived(tape: Tape, agents: str | None, store: str | None, *, tracing: bool) -> Report:
     """A function of its own, so that nothing holds the world any more when its garbage is collected."""
     world = World(tape, agents, store, tracing=tracing)
-    with guarded(world.loop, tape.seed), patched_anyio(), bugs_end(world.loop):
+    loop, judge = world.loop, partial(hanging, files=world.users.files) if world.users.agents else None
+    with guarded(loop, tape.seed), patched_anyio(), bugs_end(loop), watched(loop, judge), closing(loop):
         world.run()
     return world.report()
 
@@ -107,8 +112,8 @@ class World:
             grace_s=SETTINGS.session_grace_s,
         )
         self.log: Log = self.oracle.log
-        self._users = Users.load(agents)
-        self._agents = world_agents(self._users.agents, elsewhere=config.remote_workers > 0)
+        self.users = Users.load(agents)
+        self._agents = world_agents(self.users.agents, elsewhere=config.remote_workers > 0)
         self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core, self.oracle.next_end)
         self._sources = 0
         self._machines = [self._machine(name, serves=serves) for name, serves in machines(config)]
@@ -195,10 +200,9 @@ class World:
                 self._found = unhandled(self.loop.unhandled[0])
         except Violation as violation:
             self._found = violation
-        except (Deadlock, StepBudget) as stuck:
-            self._found = Violation("stuck", str(stuck))
-        except Exception:  # noqa: BLE001  - a bug of the harness says nothing about the code under test
-            self._trouble = traceback.format_exc()
+        except (Exception, SimulationEscape, SystemExit) as error:  # noqa: BLE001  - told apart there
+            self._found = ended(error, self.users.files)
+            self._trouble = None if self._found else traceback.format_exc()
         if self._found is not None:
             self.trace.emit("violation", name=self._found.name, detail=self._found.detail, **plain(self._found.fields))
         self.trace.finish(schedule=self.loop.schedule_digest, marks=self.marks)
@@ -218,7 +222,7 @@ class World:
         await self._rest(remotes)
 
     def _people(self) -> list[asyncio.Task[None]]:
-        everybody = lives(self, self.config, self.board, self._users)
+        everybody = lives(self, self.config, self.board, self.users)
         self._clients += everybody
         return [self.spawn(name, life) for name, life in everybody.items()]
 
@@ -256,15 +260,15 @@ class World:
             raise Violation("not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault.")
         self.oracle.settled()
         check_races(self.board.decisions, self.board.endings, self.oracle)
-        check_outputs(self._core, self.log.all(), SPOKEN)
+        check_outputs(self._core, self.oracle.safety.runs, SPOKEN, self.users.agents)
         check_expiries(self.log, self._well_since)
-        self._users.judge_all(self._core, self.log.all())
+        self.users.judge_all(self._core, self.log.all())
 
     async def _probe(self) -> None:
         """What is new is served promptly: a wake-up that was lost for good shows here."""
         await asyncio.sleep(unwell_for(self._machines, self._shore.trouble, self.loop.time()).total_seconds())
         self.trace.emit("phase", name="probe")
-        for probe, most_s in probes(self, self.config, self.board, lambda: sum(one.busy for one in self._machines)):
+        for probe, most_s in probes(self, self.config, self.board, self._machines):
             _, pending = await asyncio.wait([self.spawn("probe", probe)], timeout=most_s)
             if pending:
                 raise Violation("probe-late", f"What is new was not served within {most_s:.0f} s although all is well.")
@@ -275,9 +279,9 @@ class World:
         for task in remotes:
             task.cancel()
         await asyncio.sleep(REST_S)
-        await Looking(self, self.board, "look", self._core.digest).live()
+        await Looking(self, self.board, "look", self._core).live()
         for machine in self._machines:
-            machine.node.check_at_rest(machine.process.label, self.loop.waiting())
+            machine.node.check_at_rest(machine.process.label, self.loop.waiting(), machine.forgotten)
 
     def report(self) -> Report:
         """What came of it."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from ...domain.errors import ReattachError
-from ..store.inline import Memory, SqliteCore, template
+from ..store.database import Memory, template
+from ..store.inline import SqliteCore
 from ..tape import Tape
 from ..violation import Violation
 from .connection import Connection

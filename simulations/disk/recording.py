@@ -12,7 +12,8 @@ from ..anyio_patch import patched_anyio
 from ..bugs import bugs_end
 from ..guard import guarded
 from ..process import EPOCH
-from ..store.inline import Memory, SqliteCore, memory
+from ..store.database import Memory, memory
+from ..store.inline import SqliteCore
 from ..store.model import ModelCore
 from ..tape import Tape
 from ..teardown import quiet_gc

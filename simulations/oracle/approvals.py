@@ -30,14 +30,15 @@ class Asked:
 
 
 class Approvals:
-    """All approvals of one run. `pending` are the ids nobody has decided."""
+    """All approvals of one run. `pending` are the ids nobody has decided, `last` those of its last wait."""
 
-    __slots__ = ("_run_id", "known", "pending")
+    __slots__ = ("_run_id", "known", "last", "pending")
 
     def __init__(self, run_id: RunId) -> None:
         self._run_id = run_id
         self.known: dict[str, Asked] = {}
         self.pending: list[str] = []
+        self.last: list[str] = []
 
     def request(self, frames: Sequence[Fields], suspended: Fields) -> None:
         """A wait begins. Raises approval-reused, approval-unbound or approval-unlisted."""
@@ -50,6 +51,7 @@ class Approvals:
                 raise self._broken("approval-unbound", frame, "shows other arguments than its digest binds")
             self.known[approval_id] = Asked(frame, datetime.fromisoformat(frame["expires_at"]))
             self.pending.append(approval_id)
+        self.last = list(self.pending)
         if list(suspended["approvals"]) != self.pending:
             detail = f"run.suspended names {suspended['approvals']}, asked for are {self.pending} ({self._run_id})."
             raise Violation("approval-unlisted", detail, run_id=self._run_id, seq=suspended["seq"])
@@ -78,7 +80,7 @@ class Approvals:
             if (frame["outcome"], frame["reason"], frame["by"]) != ("deny", due, SYSTEM):
                 raise self._broken("approval-left-open", frame, f"is not closed as denied ({due})")
         if self.pending:
-            detail = f"{self._run_id} has ended, and {self.pending} were never decided."
+            detail = f"{self._run_id} has ended, and nobody ever decided {', '.join(self.pending)}."
             raise Violation("approval-left-open", detail, run_id=self._run_id, pending=list(self.pending))
 
     def _take(self, frame: Fields) -> Asked:

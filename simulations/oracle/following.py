@@ -8,7 +8,9 @@ from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json
 
+from ...adapters.client import Patience
 from ...adapters.client.frame import RESET, SNAPSHOT, Frame, fold
+from ...adapters.client.patience import JITTER
 from ...domain.identifiers import RunId
 from ..violation import Violation
 from .delivery import Asked
@@ -32,6 +34,8 @@ class Following:
         self._cursor = asked.cursor
         self._place = self._asked_place()
         self._ended_at: float | None = None
+        self._vain = 0
+        """Times in a row that it came back and got nothing."""
 
     @property
     def cursor(self) -> str | None:
@@ -55,13 +59,24 @@ class Following:
 
     # Its requests.
 
-    def comes(self, cursor: str | None, seq: int, now: float, wait_s: float) -> None:
-        """It asks for the stream, at this moment. `wait_s` is how long it was asked to stay away."""
+    def comes(self, cursor: str | None, seq: int, now: float, wait_s: float, patience: Patience) -> None:
+        """It asks for the stream, at this moment. `wait_s` is how long it was asked to stay away.
+
+        Raises resumed-elsewhere, came-back-too-soon or came-back-too-late.
+        """
         if cursor != self._cursor or (cursor is None and seq != self._asked.seq):
             self._violate("resumed-elsewhere", f"it came with {cursor or seq}, but had {self._cursor or 'nothing'}")
-        if self._ended_at is not None and now - self._ended_at < wait_s - SOON_S:
-            waited_s = now - self._ended_at
-            self._violate("came-back-too-soon", f"it came back after {waited_s:.3f} s, not after {wait_s:.3f} s")
+        if self._ended_at is None:
+            return
+        waited_s = now - self._ended_at
+        due_s = min(max(wait_s, patience.wait_min_s) * 2.0**self._vain, patience.wait_max_s)
+        if waited_s < due_s - SOON_S:
+            self._violate("came-back-too-soon", f"it came back after {waited_s:.3f} s, not after {due_s:.3f} s")
+        longest_s = due_s * (1 + JITTER)
+        if wait_s and waited_s > longest_s + SOON_S:
+            detail = f"it came back after {waited_s:.3f} s; {longest_s:.3f} s are the most, {self._vain} times in vain"
+            self._violate("came-back-too-late", detail)
+        self._vain += 1
 
     def breaks(self, now: float) -> None:
         """A connection of it is over."""
@@ -72,6 +87,7 @@ class Following:
     def take(self, frame: Frame) -> None:
         """The next frame that whoever iterates gets."""
         self._frames.append(frame)
+        self._vain = 0
         if self._over():
             self._violate("after-the-end", f"{frame.type} came after the terminal frame")
         if frame.id is not None:

@@ -7,7 +7,7 @@ knows may have happened at any time after its call, or never. Histories are chec
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -153,11 +153,15 @@ def _forgotten(op: Operation) -> Operation:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A decision: `arguments` is the digest or JSON text of an edit; None for those that were asked for."""
+    """A decision: `arguments` is the digest or JSON text of an edit; None for those that were asked for.
+
+    `reason` is what was said with it: of two that agree, one stands.
+    """
 
     outcome: str
     arguments: str | None = None
     by: str = ""
+    reason: str | None = field(default=None, compare=False)
 
     def agrees(self, other: "Said") -> bool:
         """Whether both say the same: whoever denies, and whoever approves the same arguments."""

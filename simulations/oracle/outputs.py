@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ...domain.agent import Agent
 from ...domain.identifiers import RunId
 from ...domain.messages import Fields
 from ...domain.ports import Span
@@ -12,24 +13,28 @@ from ...domain.transitions import Status
 from ..violation import Violation
 from .rows import Readable
 from .safety import TAKEOVERS_MAX
+from .state import RunState
 
 MESSAGES_MAX: Final = 10_000
 """Messages of a session that are read."""
 
 
-def check_outputs(core: Readable, run_ids: Sequence[RunId], spoken: Mapping[str, Sequence[str]]) -> None:
-    """Every run that has ended. `spoken` are the texts of agents that always say the same, `{turn}` filled in.
+def check_outputs(
+    core: Readable, runs: Mapping[RunId, RunState], spoken: Mapping[str, Sequence[str]], users: Mapping[str, Agent]
+) -> None:
+    """Every run that has ended. `spoken` are the texts of agents that always say the same, `{turn}` filled in; `users`
+    are agents of which it is not known how they fail.
 
     Raises output-wrong for a complete run that shows another text, failed-without-cause for one that nobody failed.
     """
-    for run_id in run_ids:
+    for run_id, known in runs.items():
         view = core.run_view(run_id)
         job = core.job(view.run.job_id) if view is not None else None
         if view is None or job is None:
             continue
         run = view.run
         if run.status is Status.FAILED:
-            _check_failure(run, job.input)
+            _check_failure(run, job.input, known.takeovers, users.get(run.agent))
         elif run.status is Status.COMPLETED and (expected := _expected(run, job.input, spoken)) is not None:
             found = _text(core, run)
             if found != expected:
@@ -37,16 +42,19 @@ def check_outputs(core: Readable, run_ids: Sequence[RunId], spoken: Mapping[str,
                 raise Violation("output-wrong", detail, run_id=run_id)
 
 
-def _check_failure(run: Run, given: Any) -> None:
+def _check_failure(run: Run, given: Any, takeovers: int, user: Agent | None) -> None:
+    """`takeovers` are those that its log shows: what the service counts itself excuses nothing."""
     kind = run.error.type if run.error is not None else None
     if run.agent == "script":
         kinds = {name for step in given["steps"] for name in step}
         meant = ("crash" in kinds and kind == "internal_error") or ("fail" in kinds and kind == "llm_timeout")
+    elif user is not None:
+        meant = kind != WORKER_LOST.type or user.on_take_over == "fail"
     else:
         meant = (run.agent, kind) in (("fragile", WORKER_LOST.type), ("remote", "gave_up"))
-    if not meant and not (kind == WORKER_LOST.type and run.takeovers >= TAKEOVERS_MAX):
+    if not meant and not (kind == WORKER_LOST.type and takeovers == TAKEOVERS_MAX):
         message = run.error.message if run.error is not None else ""
-        detail = f"{run.run_id} ({run.agent}) failed after {run.takeovers} take-overs with {kind}: {message}"
+        detail = f"{run.run_id} ({run.agent}) failed after {takeovers} take-overs with {kind}: {message}"
         raise Violation("failed-without-cause", detail, run_id=run.run_id)
 
 

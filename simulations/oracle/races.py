@@ -8,7 +8,9 @@ from pydantic_core import from_json
 
 from ...domain.identifiers import RunId
 from ..process import EPOCH
+from ..violation import Violation
 from . import Oracle
+from .approvals import SYSTEM, Asked
 from .histories import FirstDecisionWins, FirstEndWins, Operation, Said, require_linearizable
 from .log import RunLog
 from .state import FINAL
@@ -16,19 +18,36 @@ from .state import FINAL
 Decisions = Mapping[tuple[RunId, str], Sequence[Operation]]
 Endings = Mapping[RunId, Sequence[Operation]]
 
+TENANT: Final = "default"
+"""Whose requests they all are: nobody in a world has a token."""
+
 _SYSTEM: Final = b'"by":"reattach"'
 _EXPIRED: Final = b'"reason":"expired"'
 
 
 def check_races(decisions: Decisions, endings: Endings, oracle: Oracle) -> None:
-    """Raise decision-not-linearizable or ending-not-linearizable. What the system did is taken from the log."""
+    """Raise decision-not-linearizable, decision-misquoted or ending-not-linearizable.
+
+    What the system did is taken from the log.
+    """
     decided: dict[str, list[Operation]] = {}
     for (run_id, approval_id), history in decisions.items():
         run = oracle.log.run(run_id)
+        asked = oracle.safety.runs[run_id].approvals.known.get(approval_id)
+        if asked is not None and asked.by not in (None, SYSTEM):
+            _quoted(run_id, approval_id, asked, history)
         decided[f"{run_id} {approval_id}"] = [*history, *(_by_system(run, approval_id) if run else ())]
     require_linearizable("decision-not-linearizable", FirstDecisionWins(), decided)
     ended = {str(run_id): [*history, *_by_worker(oracle, run_id)] for run_id, history in endings.items()}
     require_linearizable("ending-not-linearizable", FirstEndWins(), ended)
+
+
+def _quoted(run_id: RunId, approval_id: str, asked: Asked, history: Sequence[Operation]) -> None:
+    """The log says who decided and why as somebody did. Raises decision-misquoted."""
+    said = [op.asked.reason for op in history if op.asked.outcome == asked.outcome]
+    if asked.by != TENANT or asked.reason not in said:
+        detail = f"{approval_id} of {run_id} is decided by {asked.by} ({asked.reason}); {TENANT} said {said}."
+        raise Violation("decision-misquoted", detail, run_id=run_id, approval_id=approval_id)
 
 
 def _by_system(run: RunLog, approval_id: str) -> Iterator[Operation]:

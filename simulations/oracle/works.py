@@ -4,33 +4,28 @@ No acknowledged loser, no loser that landed, no append twice; an answer shows wh
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, cast
 
+from ...domain.agent import ApprovalRequest
 from ...domain.errors import (
     AppendConflict,
     DecisionConflict,
-    IdempotencyMismatch,
     IllegalTransition,
-    ReattachError,
-    RecordDamaged,
     RunClosed,
     SessionBusy,
     StaleEpoch,
-    StoreUnavailable,
 )
 from ...domain.identifiers import RunId
-from ...domain.memory import Memory
 from ...domain.ports import Append, Committed, RunView
 from ...domain.requests import Assignment, Idempotency
 from ...domain.run import Run
-from ...domain.session import Session
-from ...domain.sessions import Resumed
 from ...infrastructure.eventstore.writer import Result, Work, Written
 from ..store.core import records
 from ..violation import Violation
 from .asked import circumstances
 from .grammar import OUTPUT
+from .keys import Keys
 from .log import type_at
 from .safety import Safety
 from .state import FINAL, RUNNING
@@ -49,6 +44,9 @@ _COMMAND_MARKS: Final[Mapping[type[Exception], str]] = {
 }
 _Key = tuple[RunId, int]
 
+ROUNDING_S: Final = 0.001
+"""Seconds by which a time may differ that was written down and read again."""
+
 
 class Works:
     """Judges results against what `safety` has just learned of the group's news."""
@@ -58,10 +56,8 @@ class Works:
     ) -> None:
         self._safety = safety
         self._log = safety.log
-        self._now = now
         self._mark = mark
-        self._retention = timedelta(seconds=retention_s)
-        self._answers: dict[tuple[str, str], tuple[str, str, datetime]] = {}
+        self._keys = Keys(now, mark, retention_s)
 
     def group(self, group: Sequence[Work], written: Written, heads: Mapping[RunId, int]) -> None:
         """`heads` are where the logs of the runs in the news ended before. Raises a Violation."""
@@ -133,7 +129,7 @@ class Works:
         asked = circumstances(work)
         key, tenant = asked.get("idempotency"), asked.get("tenant")
         if isinstance(key, Idempotency) and isinstance(tenant, str):
-            self._keyed(tenant, key, result)
+            self._keys.judge(tenant, key, result)
         if result.error is not None:
             mark = _COMMAND_MARKS.get(type(result.error))
             if mark is not None:
@@ -141,6 +137,8 @@ class Works:
             return
         if isinstance(asked.get("epoch"), int) and isinstance(asked.get("run_id"), str):
             self._held(asked["run_id"], asked["epoch"], heads)
+            if "requests" in asked:
+                self._deadlines(asked["run_id"], asked["requests"])
         value = result.value
         if isinstance(value, RunView):
             self._view(value, heads, repeated="decisions" in asked, cancels="reason" in asked)
@@ -161,6 +159,16 @@ class Works:
         if not any(moment.epoch == epoch and moment.status == RUNNING for moment in moments):
             detail = f"A command on {run_id} under epoch {epoch} succeeded; the run was {moments[:1]}."
             raise Violation("zombie-command", detail, run_id=run_id, epoch=epoch)
+
+    def _deadlines(self, run_id: RunId, requests: Sequence[ApprovalRequest]) -> None:
+        """Raises approval-deadline unless each approval stays open for as long as was asked."""
+        approvals = self._safety.runs[run_id].approvals
+        for request, approval_id in zip(requests, approvals.last, strict=True):
+            asked = approvals.known[approval_id]
+            open_s = (asked.expires_at - datetime.fromisoformat(asked.asked["at"])).total_seconds()
+            if request.timeout_s is not None and abs(open_s - request.timeout_s) > ROUNDING_S:
+                detail = f"{approval_id} of {run_id} is open for {open_s} s; asked for were {request.timeout_s} s."
+                raise Violation("approval-deadline", detail, run_id=run_id, approval_id=approval_id)
 
     def _view(self, view: RunView, heads: Mapping[RunId, int], *, repeated: bool, cancels: bool) -> None:
         """Raises answer-not-in-log unless the run was what the answer says when its log ended there."""
@@ -184,7 +192,10 @@ class Works:
             raise Violation("answer-not-in-log", detail, run_id=made.run_id)
 
     def _assignment(self, item: Assignment) -> None:
-        """Raises assignment-wrong unless the log has this claim, ends there, and says what was decided."""
+        """The log has this claim, ends there, and says what was decided.
+
+        Raises assignment-wrong, decisions-of-another-wait or decision-altered.
+        """
         run = self._safety.runs.get(item.run.run_id)
         seq = item.next_seq - 1
         moment = run.at(seq) if run is not None and seq <= run.log.head else None
@@ -197,10 +208,16 @@ class Works:
         ):
             detail = f"{item.run.run_id} was assigned to {item.run.worker} at {seq}; the log says {moment}."
             raise Violation("assignment-wrong", detail, run_id=item.run.run_id, seq=seq)
+        decided = [approval.approval_id for approval in item.run.decisions]
+        if decided != run.approvals.last:
+            detail = f"{item.run.run_id} goes on with {decided}; what it waited for last is {run.approvals.last}."
+            raise Violation("decisions-of-another-wait", detail, run_id=item.run.run_id)
         for approval in item.run.decisions:
             asked = run.approvals.known.get(approval.approval_id)
-            said = (approval.outcome, approval.decided_arguments, approval.tool)
-            if asked is None or said != (asked.outcome, asked.arguments, asked.asked["tool"]):
+            said = (approval.outcome, approval.decided_arguments, approval.tool, approval.reason, approval.by)
+            if asked is None or said != (
+                asked.outcome, asked.arguments, asked.asked["tool"], asked.reason, asked.by
+            ):  # fmt: skip
                 detail = f"{item.run.run_id} goes on with {approval.approval_id} as {said}; the log says {asked}."
                 raise Violation("decision-altered", detail, run_id=item.run.run_id, approval_id=approval.approval_id)
 
@@ -220,49 +237,6 @@ class Works:
             if run_id in lost:
                 self._mark("lease-lost")
 
-    # Idempotency-Keys.
-
-    def _keyed(self, tenant: str, key: Idempotency, result: Result) -> None:
-        """Raises key-answered-twice, key-reused, key-forgotten or key-refused."""
-        known = self._answers.get((tenant, key.key))
-        kept = known is not None and self._now() - known[2] < self._retention
-        if isinstance(result.error, IdempotencyMismatch):
-            if known is None or known[1] == key.fingerprint:
-                detail = f"The key {key.key} of {tenant} was refused as used otherwise; it was not."
-                raise Violation("key-refused", detail, tenant=tenant, key=key.key)
-            self._mark("key-mismatch")
-        elif known is not None and kept and known[1] == key.fingerprint and _is_answer(result.error):
-            detail = f"The key {key.key} of {tenant} is answered with {result.error}; it stands for {known[0]}."
-            raise Violation("key-forgotten", detail, tenant=tenant, key=key.key)
-        made = _made(result)
-        if made is None:
-            return
-        if known is not None and kept and known[1] != key.fingerprint:
-            detail = f"The key {key.key} of {tenant} was taken for another request; it stands for {known[0]}."
-            raise Violation("key-reused", detail, tenant=tenant, key=key.key)
-        if known is not None and kept and known[0] != made:
-            detail = f"The key {key.key} of {tenant} is answered with {made}; it stands for {known[0]}."
-            raise Violation("key-answered-twice", detail, tenant=tenant, key=key.key)
-        if known is None or known[0] != made:
-            self._answers[tenant, key.key] = (made, key.fingerprint, self._now())
-        else:
-            self._mark("key-replayed")
-
-
-def _made(result: Result) -> str | None:
-    """What an Idempotency-Key stands for from now on."""
-    match result.value if result.error is None else None:
-        case Run() as run:
-            return run.run_id
-        case Session() as session:
-            return session.session_id
-        case Memory() as memory:
-            return memory.hash
-        case Resumed() as resumed:
-            return f"{resumed.session_id} under epoch {resumed.epoch}"
-        case _:
-            return None
-
 
 def _sorted(news: Sequence[Committed]) -> tuple[dict[_Key, Committed], list[str]]:
     """The records of output by their place, and the types that the records of facts begin with."""
@@ -275,11 +249,6 @@ def _sorted(news: Sequence[Committed]) -> tuple[dict[_Key, Committed], list[str]
         else:
             facts.append(kind)
     return landed, facts
-
-
-def _is_answer(error: Exception | None) -> bool:
-    """Whether this error says something of the request, and not of the store."""
-    return isinstance(error, ReattachError) and not isinstance(error, StoreUnavailable | RecordDamaged)
 
 
 def _pairs(group: Sequence[Work], written: Written) -> Sequence[tuple[Work, Result]]:

@@ -95,7 +95,7 @@ APPROVALS: Final = (
     Planted(
         "expiry-undone-by-a-refusal",
         "An expiry is recorded in the transaction of the decision that it refuses, and undone with it.",
-        (_NOT_IN_ORDER,),
+        ("expiry-undone", _NOT_IN_ORDER),
         (Edit(f"{_APPLICATION}.decide", "await self.store.transact(overdue)", "pass"),),
     ),
     Planted(

@@ -9,6 +9,7 @@ from .edit import Planted
 from .found import FOUND
 from .leases import OWNERSHIP
 from .owners import OWNED
+from .reviewed import REVIEWED
 from .runs import RUNS
 from .sessions import SESSIONS
 from .stores import STORES
@@ -18,5 +19,5 @@ from .wakeups import WAKEUPS
 
 BUGS: Final[tuple[Planted, ...]] = (
     *(*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES),
-    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND, *SESSIONS, *OWNED),
+    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND, *SESSIONS, *OWNED, *REVIEWED),
 )

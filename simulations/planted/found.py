@@ -157,7 +157,7 @@ WORKERS_FOUND: Final = (
     Planted(
         "appender-waits-after-its-end",
         "An agent that goes on writing after an append has failed for good waits for room that nobody makes.",
-        ("run-stuck", "leak", "not-served"),
+        ("run-stuck", "leak", "not-served", "probe-late"),
         (
             Edit(
                 "adapters.appender:Appender.write",

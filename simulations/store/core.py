@@ -48,6 +48,10 @@ class Core(ReadSide, Protocol):
         """Run the works in order, each whole or not at all. What they raise are results; each has its own instant."""
         ...
 
+    def fail(self, group: Sequence[Work]) -> Written:
+        """Get the same works, and fail: every author gets an error, nothing is kept and nothing is news."""
+        ...
+
     def projected(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
         """The session's messages as they are stored, those of runs that have not settled included."""
         ...

@@ -74,6 +74,13 @@ class DualCore:
             self.on_commit(group, actual)
         return actual
 
+    def fail(self, group: Sequence[Work]) -> Written:
+        """The database runs the works and can't commit them; the model never hears of them. Raises Divergence."""
+        expected, actual = self._model.fail(group), self._other.fail(group)
+        if actual.news or any(result.error is None for result in actual.results):
+            raise Divergence(f"a commit that fails of {_names(group)}", expected, actual)
+        return actual
+
     def _both(self, operation: str, read: Callable[[Core], T]) -> T:
         expected, actual = _answer(read, self._model), _answer(read, self._other)
         if not _same_result(expected, actual):

@@ -76,6 +76,9 @@ class Way:
 
     def __init__(self, shore: Shore, process: Process, crash: Callable[[], None]) -> None:
         self.cut_until = 0.0
+        self.reads_left: int | None = None
+        """Reads that still go well, before one that does not."""
+        self.deaf_until = 0.0
         self._crash = crash
         self._doomed = False
         self.trouble = shore.trouble
@@ -157,7 +160,10 @@ class Way:
 
     async def read(self, answer: Callable[[], T]) -> T:
         """Ask now; the answer may take its time. Raises StoreUnavailable."""
-        if self._loop.time() < self.cut_until or self._tape.chance(f"store.unread:{self._name}", self.trouble.unread_p):
+        lost = self._loop.time() < self.cut_until
+        if self.reads_left is not None:
+            lost, self.reads_left = self.reads_left == 0, self.reads_left - 1 if self.reads_left else None
+        if lost or self._tape.chance(f"store.unread:{self._name}", self.trouble.unread_p):
             self._trace.emit("unread", proc=self._label)
             raise StoreUnavailable("The database can't be reached.")
         try:
@@ -178,7 +184,7 @@ class Way:
 
     def hint(self) -> None:
         """Another process has committed."""
-        if self._wakeups is not None:
+        if self._wakeups is not None and self._loop.time() >= self.deaf_until:
             self._wakeups.hint()
 
 

@@ -8,13 +8,9 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from contextvars import Context, copy_context
 from datetime import datetime, timedelta
-from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from ...domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, RunId, SessionId, identifier
 from ...domain.ports import Clock, Span
@@ -27,10 +23,9 @@ from ...infrastructure.eventstore.library import Library
 from ...infrastructure.eventstore.reads import Reads
 from ...infrastructure.eventstore.recorder import Recorder
 from ...infrastructure.eventstore.writer import Result, Work, Writer, Written, unavailable
-from ...infrastructure.migrations import migrate
-from ...infrastructure.sqlite import STATEMENTS_CACHED
 from ..violation import Violation
 from . import core as c
+from .database import Memory, Refusing, memory
 
 Fate = Literal["commit", "lost", "unknown"]
 """Of a group: written and told; not written, and its authors get an error; written, and they get one all the same."""
@@ -38,40 +33,6 @@ Fate = Literal["commit", "lost", "unknown"]
 _FACTS: Final = {fact.topic: fact for fact in SESSION_FACTS}
 
 _PREFIXES: Final = {"run": RUN_PREFIX, "job": JOB_PREFIX, "session": SESSION_PREFIX}
-
-
-class Memory(sqlite3.Connection):
-    """A database in memory that many use: `close` of one undoes what it left open, `end` is the end."""
-
-    def close(self) -> None:
-        """One of its users leaves."""
-        if self.in_transaction:
-            self.rollback()
-
-    def end(self) -> None:
-        """Nobody uses it any more."""
-        super().close()
-
-
-@lru_cache(1)
-def template() -> bytes:
-    """An empty database as the migrations make it. Made once in a process, on a real disk and not within a world."""
-    with TemporaryDirectory() as directory:
-        path = Path(directory) / "empty.db"
-        migrate(path)
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")  # a database in memory can't be in WAL mode
-            return connection.serialize()
-
-
-def memory() -> Memory:
-    """A new empty database in memory, with the production schema."""
-    connection = sqlite3.connect(
-        ":memory:", isolation_level=None, cached_statements=STATEMENTS_CACHED, factory=Memory, check_same_thread=False
-    )
-    connection.deserialize(template())
-    connection.execute("PRAGMA synchronous=OFF")
-    return connection
 
 
 class SqliteCore(Reads):
@@ -84,7 +45,8 @@ class SqliteCore(Reads):
         codec = Codec()
         self._memory = connection or memory()
         self._library = Library(Recorder(lambda: self._memory), codec)
-        self._writer = Writer(lambda: self._memory, self._library, codec, clock)
+        self._writer = Writer(self._connect, self._library, codec, clock)
+        self._refuses = False
         self._commits = 0
         self.on_commit: c.OnCommit | None = None
         super().__init__(lambda: self._memory, codec)
@@ -106,6 +68,21 @@ class SqliteCore(Reads):
         if self.on_commit is not None:
             self.on_commit(group, written)
         return written
+
+    def fail(self, group: Sequence[Work]) -> Written:
+        """Run the works, and fail to commit them."""
+        self._writer.close()
+        self._refuses = True
+        try:
+            written = self._writer.write(group)
+        finally:
+            self._refuses = False
+        if self.on_commit is not None:
+            self.on_commit(group, written)
+        return written
+
+    def _connect(self) -> sqlite3.Connection:
+        return cast("sqlite3.Connection", Refusing(self._memory)) if self._refuses else self._memory
 
     def lease_until(self, run_id: RunId) -> datetime | None:
         """Until when the run's worker holds it; None if nobody does."""
@@ -211,6 +188,12 @@ class InlineCommitter(Committer):
         self.writing = False
         """Whether the group that `core.on_commit` is told of is this process's own, and will be told to its authors."""
 
+    @property
+    def forgotten(self) -> int:
+        """Works that count as waiting, but are not on any part of their way."""
+        told = sum(len(group) for group, _ in self._replies)
+        return self._waiting - len(self._arrived) - len(self._queue) - told
+
     async def close(self) -> None:
         """Finish what is queued, then stop."""
         if not self._open:
@@ -258,7 +241,7 @@ class InlineCommitter(Committer):
     def _write(self, group: list[Work]) -> Written:
         fate = self._fate(group)
         if fate == "lost":
-            return unavailable(group, "The database did not do it: it did not hear of it.")
+            return self._core.fail(group)
         self.writing = fate == "commit"
         before = self._core.commits
         try:

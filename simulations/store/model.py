@@ -1,7 +1,6 @@
 """The specification of the store, in dicts and lists: what the databases behind the same port must be equal to.
 
-Nothing is clever here. Values are replaced, never changed; messages and snapshots are folds of the whole log, which go
-on where they stopped; what a failing work did is undone step by step.
+Values are never changed; messages and snapshots are folds of the whole log; what a work did that fails is undone.
 """
 
 from bisect import bisect_left
@@ -34,7 +33,7 @@ from ...domain.session_facts import Handoff, SessionFact
 from ...domain.snapshot import Snapshot
 from ...domain.transitions import Status
 from ...infrastructure.codec import OUTPUT_TOPIC
-from ...infrastructure.eventstore.writer import Result, Work, Written
+from ...infrastructure.eventstore.writer import Result, Work, Written, unavailable
 from ..fold import Fold
 from .core import ALL, OnCommit, Row, digest_of, message_row, microseconds
 from .fence import is_shown, refusal
@@ -65,6 +64,10 @@ class ModelCore:
         return self._commits
 
     # Writes.
+
+    def fail(self, group: Sequence[Work]) -> Written:
+        """Nothing is done."""
+        return unavailable(group, "The database did not do it.")
 
     def write(self, group: Sequence[Work]) -> Written:
         """Run the works in order, each whole or not at all."""

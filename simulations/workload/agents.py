@@ -31,10 +31,14 @@ async def count(context: Context) -> AsyncIterator[Output]:
 
 
 class Elsewhere(dict[str, Agent]):
-    """Agents that can be asked for; `remote` is not among those that the service's own workers claim."""
+    """Agents that can be asked for; some are not among those that the service's own workers claim."""
+
+    def __init__(self, agents: Mapping[str, Agent], elsewhere: Sequence[str]) -> None:
+        super().__init__(agents)
+        self._elsewhere = elsewhere
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in super().__iter__() if name != "remote")
+        return (name for name in super().__iter__() if name not in self._elsewhere)
 
 
 def world_agents(others: Mapping[str, Agent], *, elsewhere: bool) -> Mapping[str, Agent]:
@@ -45,6 +49,7 @@ def world_agents(others: Mapping[str, Agent], *, elsewhere: bool) -> Mapping[str
         FunctionAgent("count", count),
         FunctionAgent("fragile", talk, on_take_over="fail"),
         FunctionAgent("remote", talk),
+        FunctionAgent("hands", talk),
     ]
     known = {agent.name: agent for agent in agents} | dict(others)
-    return Elsewhere(known) if elsewhere else known
+    return Elsewhere(known, ("remote", "hands") if elsewhere else ("hands",))

@@ -16,14 +16,16 @@ from ..violation import Violation
 from .board import Board, Known
 from .client import RETRY_S, Client, Place, asking
 from .deciding import THINK_S, Deciding
+from .library import BUSY_S, start_by_library
 from .readers import reader
 from .scripts import draw_config
+from .transport import TapeIds
 
 TURNS_MAX: Final = 3
 """Turns of one author."""
 
-BUSY_S: Final = 0.5
-"""Seconds before another try where somebody else's turn is under way."""
+LIBRARY_P: Final = 0.25
+"""Part of the turns that are asked for by the Python client."""
 
 
 class Author:
@@ -37,6 +39,7 @@ class Author:
         self._world = world
         self._board = board
         self._client = Client(world, name)
+        self._ids = TapeIds(world.tape, f"{name}l")
         self._name = name
         self._inputs = inputs
         self._people = Deciding(self._client, board)
@@ -81,7 +84,11 @@ class Author:
         config = draw_config(tape, name)
         body = {"agent": agent, "input": given} | ({} if config is None else {"request_config": config})
         streamed = tape.chance(f"author.streamed:{name}", 0.3)
-        run_id = await (self._start_streamed if streamed else self._start)(session_id, body, key)
+        if not streamed and tape.chance(f"author.library:{name}", LIBRARY_P):
+            run_id = await start_by_library(self._client, self._ids, self._board, session_id, body)
+            self._check_created(run_id, key)
+        else:
+            run_id = await (self._start_streamed if streamed else self._start)(session_id, body, key)
         self._board.runs.append(Known(run_id, session_id, key))
         restless = 0.0 if not tape.chance(f"author.restless:{name}", 0.6) else 0.15
         follower = reader(self._client, run_id, restless=restless, took=self._people.took)

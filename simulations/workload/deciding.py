@@ -50,12 +50,13 @@ class Deciding:
         """One decision about what was asked for, until it is answered."""
         approval_id = approval["approval_id"]
         asked: dict[str, Any] = {"approval_id": approval_id, "outcome": "deny" if verdict == "deny" else "approve"}
+        asked["reason"] = f"{self._client.name} says so"
         if verdict == "edit":
             asked["arguments"] = {"sum": 1000}
         self._client.act(verdict, run=run_id, approval=approval_id)
         history = self._board.decisions.setdefault((run_id, approval_id), [])
         approved = None if verdict == "deny" else to_json(asked.get("arguments", approval["arguments"])).decode()
-        said = Said(asked["outcome"], approved)
+        said = Said(asked["outcome"], approved, reason=asked["reason"])
         await self._asked(f"/v1/runs/{run_id}/decisions", {"decisions": [asked]}, said, history, _verdict)
 
     async def cancel_later(self, run_id: RunId) -> None:

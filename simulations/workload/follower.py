@@ -26,6 +26,9 @@ SILENCE_S: Final = 6.0
 CONFIG_P: Final = 0.15
 """Part of a restless reader's requests that say which request_config they expect; half of them wrongly."""
 
+BOTH_P: Final = 0.15
+"""Part of a restless reader's requests with a cursor that ask for a snapshot as well."""
+
 OTHER_CONFIG: Final = "0123456789abcdef"
 """A digest that no request_config has."""
 
@@ -117,7 +120,9 @@ class Follower:
             exchange.close()
 
     def _query(self, asked: Asked) -> str:
-        if asked.snapshot:
+        """Beside a cursor in the header `snapshot` means nothing."""
+        cursor_too = asked.cursor is not None and self._restless > 0 and not self._world.healed
+        if asked.snapshot or (cursor_too and self._world.tape.chance(f"client.both:{self._client.name}", BOTH_P)):
             return "snapshot=true"
         return f"after={asked.seq}" if asked.seq else ""
 

@@ -1,8 +1,10 @@
 """Somebody who looks at everything once all is at rest: whatever can be read, and nothing may change by it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
+from ..store.core import Core
+from ..store.halfway import check_halfway
 from ..violation import Violation
 from .board import Board
 from .client import Client, Place, asking, whole
@@ -12,23 +14,24 @@ LOOKS_P: Final = 0.5
 
 
 class Looking:
-    """Reads every resource there is, on every node. `digest` is that of the store's durable state."""
+    """Reads every resource there is, on every node. `core` is the store, which is looked at from outside."""
 
-    def __init__(self, world: Place, board: Board, name: str, digest: Callable[[], str]) -> None:
+    def __init__(self, world: Place, board: Board, name: str, core: Core) -> None:
         self._world = world
         self._board = board
         self._client = Client(world, name)
-        self._digest = digest
+        self._core = core
 
     async def live(self) -> None:
-        """Look, or don't. Raises get-wrote, answer-wrong and ConnectionLost."""
+        """Look, or don't. Raises get-wrote, half-kept, answer-wrong and ConnectionLost."""
+        check_halfway(self._core)
         if not self._world.tape.chance(f"look:{self._client.name}", LOOKS_P):
             return
-        before = self._digest()
+        before = self._core.digest()
         for node in sorted(self._world.network.nodes):
             for path in self._paths():
                 await self._look(node, path)
-        if self._digest() != before:
+        if self._core.digest() != before:
             raise Violation("get-wrote", "Somebody looked at everything, and the store is another afterwards.")
         self._world.mark("looked-at-rest")
 

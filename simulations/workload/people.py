@@ -1,12 +1,16 @@
 """Who lives in a world: as many of each kind as its configuration says, each with a name of its own."""
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from ..config import Config
+from ..faults import Machine
+from .alone import Alone
 from .author import Author
 from .board import Board
 from .client import Place
+from .elsewhere import Elsewhere
+from .fencing import Fencing
 from .onlookers import Rival, Watcher
 from .owner import Owner
 from .probe import LONG_S, Probe
@@ -21,6 +25,30 @@ PROBE_S: Final = 5.0
 
 SESSIONS_S: Final = 40.0
 """Seconds the probe of sessions may take, whose steps have limits of their own."""
+
+
+TRIAL_S: Final = 60.0
+"""Seconds a trial may take, whose steps have limits of their own."""
+
+TRIALS: Final = (
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    Fencing,
+    Alone,
+    Elsewhere,
+)
+"""Which of the trials is gone through; mostly none, for each takes as long as half a world."""
 
 
 def lives(world: Place, config: Config, board: Board, users: Users) -> dict[str, Coroutine[Any, Any, None]]:
@@ -41,9 +69,12 @@ def lives(world: Place, config: Config, board: Board, users: Users) -> dict[str,
 
 
 def probes(
-    world: Place, config: Config, board: Board, busy: Callable[[], int]
+    world: Place, config: Config, board: Board, machines: Sequence[Machine]
 ) -> Iterator[tuple[Coroutine[Any, Any, None], float]]:
     """What is tried once all is well, one after the other, and how many seconds each may take."""
-    yield Probe(world, "probe", busy).live(), LONG_S + PROBE_S
+    yield Probe(world, "probe", lambda: sum(one.busy for one in machines)).live(), LONG_S + PROBE_S
     if config.owners:
         yield SessionProbe(world, board, "sessions").live(), SESSIONS_S
+    trial = world.tape.pick("probe.trial", TRIALS)
+    if trial is not None:
+        yield trial(world, "trial", machines).live(), TRIAL_S

@@ -58,6 +58,9 @@ class Probe:
         def took(seen: Seen) -> None:
             if seen.kind == "approval.requested":
                 self._world.spawn(f"{client.name}/decide", self._approve(client, run_id, from_json(seen.data)))
+            if seen.kind == "step.reset":
+                detail = f"{run_id} changed hands although all is well."
+                raise Violation("lease-lost-at-rest", detail, run_id=run_id)
 
         await Follower(client, run_id, took=took).follow()
         self._judge(run_id)
@@ -77,9 +80,6 @@ class Probe:
         run = self._world.log.run(run_id)
         assert run is not None
         kinds = [type_at(line, seq) for seq, line in enumerate(run.lines, 1)]
-        if "step.reset" in kinds:
-            detail = f"{run_id} changed hands although all is well."
-            raise Violation("lease-lost-at-rest", detail, run_id=run_id)
         for seq, kind in enumerate(kinds, 1):
             if kind == "run.claimed" and kinds[seq - 2] in _WAITS:
                 waited_s = (run.times[seq - 1] - run.times[seq - 2]).total_seconds()

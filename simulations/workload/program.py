@@ -24,7 +24,7 @@ from .follower import RECONNECT_S, SILENCE_S, SLOW_S
 from .returning import Returning
 from .transport import TapeIds, Wire
 
-WAIT_MAX_S: Final = 1.0
+WAIT_MAX_S: Final = 1.6
 """Seconds a client waits at most between two tries, before jitter."""
 
 GIVE_UP_S: Final = (None, 3.0)
@@ -97,7 +97,7 @@ class Program:
     async def _once(self, library: Library, asked: Asked) -> None:
         """One call of follow, to its end or until it has had enough."""
         self._following = following = Following(self._world.log, asked, self._client.name)
-        self._wire.heard_at = self._world.loop.time()
+        self._wire.begin()
         after = asked.cursor or asked.seq or None
         if self._run_id is not None:
             frames = library.follow(self._run_id, after, snapshot=asked.snapshot)
@@ -144,7 +144,7 @@ class Program:
         query = dict(pair.split("=") for pair in request.query.split("&") if pair)
         now = self._world.loop.time()
         if self._following is not None:
-            self._following.comes(cursor, int(query.get("after", 0)), now, self._wire.asked_s)
+            self._following.comes(cursor, int(query.get("after", 0)), now, self._wire.asked_s, self._patience)
 
     def _over(self) -> None:
         if self._following is not None:

@@ -20,6 +20,9 @@ DELAYS_MS: Final = (0, 10, 100, 400)
 WAITS_MS: Final = (50, 500, 2_000, 5_000)
 """Milliseconds of silence: up to more than a lease."""
 
+DEADLINES_S: Final = (2.0, 2.0, 2.0, 0.0)
+"""Seconds after which approvals expire that do so soon; the last ones are too late at once."""
+
 AGENTS: Final = ("script", "script", "script", "script", "count", "talk", "remote", "remote", "fragile")
 """Which agent an author asks."""
 
@@ -82,7 +85,7 @@ def _approvals(tape: Tape, site: str) -> dict[str, Any]:
     wanted = [{"tool": "pay", "arguments": {"sum": n}, "result": {"paid": n}} for n in range(count)]
     step: dict[str, Any] = {"approvals": wanted}
     if tape.chance(f"{site}.short-deadline", 0.3):
-        step["timeout_s"] = 2.0
+        step["timeout_s"] = tape.pick(f"{site}.deadline", DEADLINES_S)
     return step
 
 

@@ -223,7 +223,7 @@ class SessionProbe:
         log, until = self._world.log, self._world.loop.time() + DONE_S
         while any(log.terminal(run_id) is None for run_id in run_ids):
             if self._world.loop.time() > until:
-                raise Violation("probe-late", f"{run_ids} are not done within {DONE_S} s although all is well.")
+                raise Violation("probe-late", f"Not done within {DONE_S} s although all is well: {', '.join(run_ids)}.")
             await asyncio.sleep(LOOK_S)
 
     async def _post(self, client: Client, held: Held, what: str, body: Any, key: str | None = None) -> Reply:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 from uuid import UUID
 
 import httpx
@@ -11,20 +12,29 @@ from ..exchange import ConnectionLost, Exchange, Request
 from ..tape import Tape
 from .client import Client
 
+UNAVAILABLE: Final = 503
+
+RETRY_AFTER: Final = "1"
+"""Seconds after which whoever got a 503 may come again: longer than the service itself asks for."""
+
+PROXY_P: Final = 0.1
+"""Part of the streams that are refused by what stands before the service."""
+
 _EVENTS = "/events"
 
 
 class Wire(httpx.AsyncBaseTransport):
     """One program's way to the service. `asks` and `over` are told of each request for a stream, and of its end.
 
-    `asked_s` is how long the server has told it to stay away after a break (`retry:`), `heard_at` when it last sent
-    a byte of a stream.
+    `asked_s` is how long the server has told it to stay away after a break (`retry:`, or for once `Retry-After`),
+    `heard_at` when it last sent a byte of a stream.
     """
 
     def __init__(
         self, client: Client, asks: Callable[[Request], None], over: Callable[[], None], vanishes: Callable[[], bool]
     ) -> None:
-        self.asked_s = 0.0
+        self._retry_s = 0.0
+        self._once_s: float | None = None
         self.heard_at = 0.0
         self.client = client
         self._asks = asks
@@ -37,6 +47,10 @@ class Wire(httpx.AsyncBaseTransport):
         streams = asked.path.endswith(_EVENTS)
         if streams:
             self._asks(asked)
+            self._once_s = None
+        if streams and self._refused():
+            self.over()
+            return httpx.Response(UNAVAILABLE, headers={"Retry-After": RETRY_AFTER})
         read_s = request.extensions["timeout"]["read"]
         body = _Body(self, None, read_s, streams=streams)
         try:
@@ -52,11 +66,30 @@ class Wire(httpx.AsyncBaseTransport):
             raise
         return httpx.Response(head.status, headers=head.headers, stream=body)
 
+    def _refused(self) -> bool:
+        """Whether what stands before the service answers in its place, while the network makes trouble."""
+        world = self.client.world
+        p = PROXY_P if world.network.conditions.reset_p > 0 else 0.0
+        refused = world.tape.chance(f"net.proxy:{self.client.name}", p)
+        if refused:
+            self._once_s = float(RETRY_AFTER)
+        return refused
+
+    def begin(self) -> None:
+        """Another call of `follow` begins, which knows nothing of the one before."""
+        self._retry_s, self._once_s = 0.0, None
+        self.heard_at = self.client.world.loop.time()
+
+    @property
+    def asked_s(self) -> float:
+        """Seconds."""
+        return self._retry_s if self._once_s is None else self._once_s
+
     def heard(self, data: bytes) -> None:
         """A piece of a stream has arrived."""
         self.heard_at = self.client.world.loop.time()
         if data.startswith(b"retry: "):
-            self.asked_s = int(data[7 : data.index(b"\n")]) / 1000
+            self._retry_s = int(data[7 : data.index(b"\n")]) / 1000
 
 
 class _Body(httpx.AsyncByteStream):

@@ -4,7 +4,9 @@ A commit goes wrong if a node was killed before it and the clock is skewed; the 
 """
 
 import os
+import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from reattach.simulations.report import Report
@@ -27,6 +29,12 @@ def run_world(
         os._exit(3)
     if planted == "hangs":
         time.sleep(60)
+    if planted == "interrupts":
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+    if planted == "unsavable":
+        Path("elsewhere").write_text("It was free when the hunt began.", encoding="utf-8")
+        planted = "two-together"
     if planted == "prints":
         print("an agent talks")
     if tape.seed == NEVER and not tape.decisions:

@@ -19,6 +19,8 @@ BUGS: Mapping[str, tuple[str, ...]] = {
     "hash-order": (),
     "dies": (),
     "prints": (),
+    "interrupts": (),
+    "unsavable": (),
 }
 MARKS: Mapping[str, str] = {"completed": "a run completed", "take-over": "a run was taken over"}
 

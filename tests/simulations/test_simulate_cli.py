@@ -163,6 +163,9 @@ def test_an_agent_that_prints_does_no_harm(simulate: Simulate) -> None:
         (),
         ("hunt", "--seeds", "5:5"),
         ("hunt", "--seeds", "x"),
+        ("hunt", "--seeds=-5:0"),
+        ("run", "--seed=-1"),
+        ("crashpoints", "--seed=-1"),
         ("hunt", "--planted", "nobody"),
         ("hunt", "--agents", "nowhere:agents"),
         ("replay", "nowhere.json"),
@@ -174,6 +177,42 @@ def test_usage(simulate: Simulate, arguments: tuple[str, ...]) -> None:
     assert done.code == Verdict.USAGE
     assert done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("option", ["--trace", "--tape", "--html"])
+@pytest.mark.parametrize("name", [".", "file/below"])
+def test_a_file_that_can_not_be_written_is_usage(simulate: Simulate, option: str, name: str) -> None:
+    Path("file").write_text("", encoding="utf-8")
+    done = simulate("run", "--seed", "1000000", option, name)  # a seed that would be trouble
+    assert done.code == Verdict.USAGE
+    assert f"{name} can't be written" in done.err
+    assert done.out == ""
+    assert [path.name for path in Path().iterdir()] == ["file"]
+
+
+def test_a_folder_that_can_not_be_written_is_usage(simulate: Simulate) -> None:
+    Path("file").write_text("", encoding="utf-8")
+    for command in ("hunt", "crashpoints"):
+        done = simulate(command, "--found", "file/below")
+        assert done.code == Verdict.USAGE
+        assert "file/below can't be written" in done.err
+    assert simulate("hunt", "--seeds", "0:2", "--found", "fresh").code == Verdict.CLEAN
+    assert not Path("fresh").exists()
+
+
+def test_a_finding_that_can_not_be_saved_is_told(simulate: Simulate) -> None:
+    done = simulate("hunt", "--seeds", "0:60", "--planted", "unsavable", "--found", "elsewhere")
+    assert done.code == Verdict.VIOLATION
+    assert "can't be written" in done.err
+    assert "BROKEN PROMISE zombie-write" in done.out
+    assert simulate.printed(done.last).code == Verdict.VIOLATION
+
+
+def test_ctrl_c_before_any_world_has_ended(simulate: Simulate) -> None:
+    done = simulate("hunt", "--seeds", "0:9", "--planted", "interrupts", "--jobs", "1")
+    assert done.code == Verdict.INTERRUPTED
+    assert done.last == "nothing was judged: no world had ended"
+    assert "no promise was broken" not in done.out
 
 
 def test_what_is_no_tape_is_usage(simulate: Simulate) -> None:

@@ -12,7 +12,10 @@ import pytest
 from reattach.simulations import words
 from reattach.simulations.axis import Axis
 from reattach.simulations.picture import Picture, draw
+from reattach.simulations.sites import MEANINGS
+from reattach.simulations.tape import Tape
 from reattach.simulations.timeline import page, told
+from reattach.simulations.world import run_world
 
 from . import story
 
@@ -229,3 +232,14 @@ def test_a_browser_draws_it_and_a_click_picks_an_event(browser_page: Any) -> Non
     browser_page.click("#fit")
     browser_page.click("#minor")
     assert browser_page.locator("#events button").count() > listed.count() - 1
+
+
+def test_every_decision_has_a_meaning_in_words() -> None:
+    """What the tapes of real worlds ask is told to people in words, not by the names that the code has for it."""
+    asked: dict[str, None] = {}
+    for seed in range(12):
+        tape = Tape(seed)
+        run_world(tape, tracing=False)
+        asked |= dict.fromkeys(site.partition(":")[0] for site in tape.decisions)
+    assert [name for name in asked if name not in MEANINGS and not name.startswith("config.fault.")] == []
+    assert len(asked) > 60

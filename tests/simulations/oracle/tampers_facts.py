@@ -4,6 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from reattach.domain.agent import ApprovalRequest
+from reattach.domain.ports import Append
+from reattach.infrastructure.eventstore.writer import Work
+from reattach.simulations.oracle.asked import circumstances
 from reattach.simulations.store.core import records
 
 from .recording import Recording, following
@@ -225,6 +229,17 @@ def a_run_waits_for_nothing(recording: Recording) -> None:
 @breaks("expired-early")
 def an_approval_expires_before_its_deadline(recording: Recording) -> None:
     recording.edit(recording.find("approval.decided"), "approval.decided", by="reattach", reason="expired")
+
+
+@breaks("approval-deadline")
+def an_approval_stays_open_for_longer_than_asked(recording: Recording) -> None:
+    step = next(n for n, s in enumerate(recording.steps) if _asks_for_ten_seconds(s.group[0]))
+    recording.edit((step, 0), "approval.requested", expires_at="2099-01-01T00:00:00Z")
+
+
+def _asks_for_ten_seconds(work: Work) -> bool:
+    requests: list[ApprovalRequest] = [] if isinstance(work, Append) else circumstances(work).get("requests", [])
+    return [request.timeout_s for request in requests] == [10]
 
 
 @breaks("decided-late")

@@ -146,6 +146,21 @@ def a_worker_is_given_other_arguments(recording: Recording) -> None:
     result(step).value[0] = _assigned(step, approvals=approvals)
 
 
+@breaks("decision-altered")
+def a_worker_is_not_told_why(recording: Recording) -> None:
+    step = the(recording, lambda s: any(assignment.run.decisions for assignment in assigned(s)))
+    (assignment,) = result(step).value
+    approvals = tuple(a.model_copy(update={"reason": "so"}) for a in assignment.run.approvals)
+    result(step).value[0] = _assigned(step, approvals=approvals)
+
+
+@breaks("decisions-of-another-wait")
+def a_worker_is_told_of_an_earlier_wait(recording: Recording) -> None:
+    step = the(recording, lambda s: any(assignment.run.decisions for assignment in assigned(s)), nth=1)
+    (assignment,) = result(step).value
+    result(step).value[0] = _assigned(step, asked=tuple(a.approval_id for a in assignment.run.approvals))
+
+
 def _assigned(step: Step, **changed: Any) -> Any:
     result(step).value = list(result(step).value)
     assignment = result(step).value[0]

@@ -13,7 +13,7 @@ from .scenes import recorded
 from .tampering import TAMPERS, Tamper
 
 MODULES = (tampers_log, tampers_facts, tampers_results, tampers_rows)
-SOURCES = ("log", "grammar", "safety", "approvals", "rows", "works", "projections")
+SOURCES = ("log", "grammar", "safety", "approvals", "rows", "works", "keys", "projections")
 """The files that judge commits."""
 
 
