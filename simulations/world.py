@@ -9,6 +9,7 @@ import asyncio
 import traceback
 from collections.abc import Coroutine, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from ..domain.ports import Store
@@ -23,7 +24,9 @@ from .loop import Deadlock, SimLoop, StepBudget
 from .network import Network
 from .node import SETTINGS, Node
 from .oracle import Log, Oracle
+from .oracle.delivery import Delivery
 from .oracle.expiries import check_expiries
+from .oracle.following import Following
 from .oracle.outputs import check_outputs
 from .oracle.races import check_races
 from .planted import planted_bug, store_of
@@ -107,6 +110,8 @@ class World:
             grace_s=SETTINGS.session_grace_s,
         )
         self.log: Log = self.oracle.log
+        self.delivery = partial(Delivery, self.log, mark=self.mark)
+        self.following = partial(Following, self.log)
         self._users = Users.load(agents)
         self._agents = world_agents(self._users.agents, elsewhere=config.remote_workers > 0)
         self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core, self.oracle.next_end)
@@ -124,7 +129,7 @@ class World:
         self.marks[name] = self.marks.get(name, 0) + 1
 
     def clients(self) -> Sequence[str]:
-        """The names of the clients."""
+        """Their names."""
         return self._clients
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -140,9 +145,8 @@ class World:
     # The processes.
 
     def _machine(self, name: str, *, serves: bool) -> Machine:
-        config = self.config
         node = Node(self.network, self._open_store, self._agents, self._clock_and_ids, serves=serves)
-        skew_s = self.tape.between(f"config.skew:{name}", 0.0, 8.0, 9) if config.has("skew") else 0.0
+        skew_s = self.tape.between(f"config.skew:{name}", 0.0, 8.0, 9) if self.config.has("skew") else 0.0
         if skew_s and self.tape.chance(f"config.skew-back:{name}", 0.5):
             skew_s = -skew_s
         process = Process(self.loop, name, node.main, skew_s)
@@ -255,7 +259,7 @@ class World:
             names = ", ".join(sorted(task.get_name() for task in pending))
             raise Violation("not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault.")
         self.oracle.settled()
-        check_races(self.board.decisions, self.board.endings, self.oracle)
+        check_races(self.board.decisions, self.board.endings, self.oracle.safety)
         check_outputs(self._core, self.log.all(), SPOKEN)
         check_expiries(self.log, self._well_since)
         self._users.judge_all(self._core, self.log.all())
