@@ -31,6 +31,7 @@ def add(commands: Commands) -> None:
     chaos.add_argument("--seed", type=int, metavar="N", help="of the plan of faults (default: from the clock)")
     chaos.add_argument("--html", metavar="FILE", help="draw the end of it here")
     chaos.add_argument("--found", default="chaos-found", metavar="DIR", help="where to keep the logs of a finding")
+    chaos.add_argument("--planted", metavar="NAME", help="plant this bug first (`simulate mutants` lists them)")
     chaos.add_argument("--json", action="store_true", help="print one JSON object for a script to read")
     chaos.set_defaults(command=_chaos)
 

@@ -50,15 +50,20 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a process is started: `reattach` with these arguments, this environment, behind this prefix."""
+    """How a process is started: `reattach` with these arguments, this environment, behind this prefix.
+
+    `planted` is a bug that it has then.
+    """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     prefix: tuple[str, ...] = ()
+    planted: str | None = None
 
     def line(self) -> tuple[str, ...]:
         """The whole command."""
-        return (*self.prefix, sys.executable, "-m", "reattach", *self.arguments)
+        module = ("reattach",) if self.planted is None else (f"{__package__}.planted", self.planted)
+        return (*self.prefix, sys.executable, "-m", *module, *self.arguments)
 
 
 class Process:

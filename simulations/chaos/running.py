@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 from ...adapters.cli.options import invocation
+from ..options import known_bug
+from ..planted import planted_bug
 from ..progress import StatusLine
 from ..timeline import page
 from ..verdicts import Verdict
@@ -48,11 +50,15 @@ def chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
             f"seed {asked.seed}: {asked.servers} servers, {asked.workers} workers, {asked.readers} readers on "
             f"{database.url}; {asked.kills} kills and {others} other faults in {clock(asked.seconds)}"
         )
-        with StatusLine(sys.stderr) as line, asyncio.Runner(loop_factory=ChaosLoop) as runner:
+        with (
+            planted_bug(asked.planted),
+            StatusLine(sys.stderr) as line,
+            asyncio.Runner(loop_factory=ChaosLoop) as runner,
+        ):
             outcome, film = runner.run(_lived(asked, database, line))
         verdict = verdict_of(outcome, asked.kills)
         if options.html:
-            header = {"seed": asked.seed, "planted": None}
+            header = {"seed": asked.seed, "planted": asked.planted}
             drawn = page(film.recording(outcome.violation, header), {}, command)
             Path(options.html).write_text(drawn, encoding="utf-8")
         if verdict in (Verdict.VIOLATION, Verdict.TROUBLE):
@@ -77,7 +83,10 @@ def _asked(options: argparse.Namespace, folder: Path) -> Options:
     kills = options.kills if options.kills is not None else round(options.minutes * KILLS_PER_MINUTE)
     seed = options.seed if options.seed is not None else int(time.time())
     seconds = options.minutes * 60
-    return Options(seconds, options.servers, options.workers, options.readers, kills, seed, folder)
+    if options.planted is not None:
+        known_bug(options.planted)
+    people = options.servers, options.workers, options.readers
+    return Options(seconds, *people, kills, seed, folder, options.planted)
 
 
 def _command(options: argparse.Namespace, asked: Options) -> str:
@@ -85,7 +94,9 @@ def _command(options: argparse.Namespace, asked: Options) -> str:
     words = [*invocation(), "chaos", "--seed", str(asked.seed), "--minutes", f"{options.minutes:g}"]
     for name in ("servers", "workers", "readers", "kills"):
         words += [f"--{name}", str(getattr(asked, name))]
-    return shlex.join([*words, *(("--database", options.database) if options.database else ())])
+    for name in ("database", "planted"):
+        words += [f"--{name}", getattr(options, name)] if getattr(options, name) else []
+    return shlex.join(words)
 
 
 def verdict_of(outcome: Outcome, kills: int) -> Verdict:

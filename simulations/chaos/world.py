@@ -72,6 +72,8 @@ class Options:
     kills: int
     seed: int
     folder: Path
+    planted: str | None = None
+    """A bug that all processes have: is it found?"""
 
 
 @dataclass
@@ -197,7 +199,9 @@ class World:
 
     def _process(self, name: str, command: str, *arguments: str) -> Process:
         line = (command, "--database", self._database.url, "--agents", AGENTS, *arguments)
-        return Process(name, Command(line, {}), self._options.folder, self.film, self.fail)
+        return Process(
+            name, Command(line, {}, planted=self._options.planted), self._options.folder, self.film, self.fail
+        )
 
     async def _live(self, servers: Sequence[Process], workers: Sequence[Process], store: Store) -> None:
         faults = Faults(servers, workers, self._links, self._database, film=self.film, spawn=self.spawn)
