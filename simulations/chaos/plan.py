@@ -16,7 +16,7 @@ OTHERS_PER_MINUTE: Final = 20
 DOWN_S: Final = (0.0, 0.0, 0.3, 1.0, LEASE_S * 1.5)
 """How long a killed process stays down."""
 
-STOPPED_S: Final = (0.4, LEASE_S * 1.2, LEASE_S * 2.0)
+STOPPED_S: Final = (0.4, LEASE_S * 1.5, LEASE_S * 2.5)
 """How long a stopped process stays so: mostly beyond its lease."""
 
 WEATHER_S: Final = (0.5, 2.0, 5.0)
