@@ -1,4 +1,4 @@
-"""Connections to an SQLite file, and what its errors mean to the domain."""
+"""Connections to an SQLite file."""
 
 import sqlite3
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Final, Literal
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ..domain.errors import ConfigurationError, ReattachError, RecordDamaged, StoreUnavailable
+from ..domain.errors import ConfigurationError
+from .driver import Connection
 
 Durability = Literal["strict", "relaxed"]
 """strict: every commit is synced to the disk. relaxed: a power cut may take the last ones, a crash of ours none."""
@@ -26,8 +27,6 @@ CACHE_KIB: Final = 16_384
 
 STATEMENTS_CACHED: Final = 256
 """Prepared statements each connection keeps."""
-
-_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def database_path(url: str) -> Path:
@@ -82,14 +81,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def data_version(connection: sqlite3.Connection) -> int:
+def data_version(connection: Connection) -> int:
     """A number that changes whenever another connection, of any process, has committed; own commits leave it."""
     version: int = connection.execute("PRAGMA data_version").fetchone()[0]
     return version
-
-
-def domain_error(error: sqlite3.Error) -> ReattachError:
-    """What an error of the driver means: a damaged file, or a store that does not answer."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-        return RecordDamaged(f"The database file is damaged: {error}.")
-    return StoreUnavailable(f"The database did not do it: {error}.")

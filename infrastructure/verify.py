@@ -14,8 +14,9 @@ from ..domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, Session
 from ..domain.memory import Memory, first_break
 from ..domain.session_facts import MemoryAppended
 from .codec import Codec, Row, uuid_in
+from .driver import domain_error
 from .migrations import HEAD
-from .sqlite import connect_reader, database_path, domain_error
+from .sqlite import connect_reader, database_path
 
 _STREAMS: Final = (
     (SESSION_PREFIX, "SELECT session_id, 1, version FROM sessions"),

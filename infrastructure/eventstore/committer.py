@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from ...domain.errors import StoreUnavailable
 from ...domain.ports import News
-from .writer import Result, Work, Writer, Written, unavailable
+from .writer import GroupWriter, Result, Work, Written, unavailable
 
 QUEUE_MAX: Final = 10_000
 """Works that may wait; with more the store is said to be unavailable."""
@@ -85,7 +85,7 @@ class Committer(ABC):
 
     @abstractmethod
     def _write(self, group: list[Work]) -> Written:
-        """Write the group, as `Writer.write`."""
+        """Write the group, as `GroupWriter.write`."""
 
     @abstractmethod
     def _foreign(self) -> Result:
@@ -119,7 +119,7 @@ class Committer(ABC):
 class ThreadCommitter(Committer):
     """One thread, one connection. The event loop never waits for it; it calls the loop once a group."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: GroupWriter) -> None:
         super().__init__()
         self._writer = writer
         self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()

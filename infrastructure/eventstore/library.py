@@ -3,7 +3,6 @@
 Nothing outside this file and `recorder.py` knows the library, so that its next version is a change in two places.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -20,6 +19,7 @@ from ...domain.job import JOB_FACTS
 from ...domain.run_facts import RUN_FACTS
 from ...domain.session_facts import SESSION_FACTS
 from ..codec import Codec
+from ..driver import Connection
 from .recorder import Recorder
 
 A = TypeVar("A", bound=Aggregate)
@@ -126,7 +126,7 @@ class Library(Application[UUID]):
         super().close()
 
     def record(
-        self, connection: sqlite3.Connection, recorded: Recorded, *, epoch: int = 0, outline: bytes | None = None
+        self, connection: Connection, recorded: Recorded, *, epoch: int = 0, outline: bytes | None = None
     ) -> None:
         """Save the fact inside the transaction of this connection. Raises AppendConflict if its place is taken."""
         frames = len(recorded.lines) or 1

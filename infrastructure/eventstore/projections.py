@@ -4,7 +4,6 @@ It stops at its carry and goes on from there, so that each fold costs what is ne
 FOLD_FRAMES-th frame, and with the facts that cut a run short or end it.
 """
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +16,7 @@ from ...domain.messages import Carry, Fields, Message, Messages, Part
 from ...domain.ports import StoredMessage
 from ...domain.wire import decode_fields
 from ..codec import Codec, Row, damaged, stream_id, uuid_in
+from ..driver import Connection
 from . import statements as sql
 
 FOLD_FRAMES: Final = 1_000
@@ -39,7 +39,7 @@ class Place(NamedTuple):
         return {"session_id": stream_id(self.session_id), "turn": self.turn, "attempt": self.attempt}
 
     @classmethod
-    def load(cls, connection: sqlite3.Connection, run_id: RunId) -> "Place":
+    def load(cls, connection: Connection, run_id: RunId) -> "Place":
         """Raises NotFound."""
         row = connection.execute(sql.SELECT_PLACE, {"id": stream_id(run_id)}).fetchone()
         if row is None:
@@ -54,7 +54,7 @@ def folds_at(first_seq: int, data: Sequence[bytes]) -> bool:
     return any(line.startswith(_PART_ENDS) for line in data)
 
 
-def fold(connection: sqlite3.Connection, codec: Codec, place: Place, first_seq: int, data: Sequence[bytes]) -> None:
+def fold(connection: Connection, codec: Codec, place: Place, first_seq: int, data: Sequence[bytes]) -> None:
     """Fold on up to the end of `data`, the frames from `first_seq` on. Everything before them is read back.
 
     A damaged record is passed over: its frames are lost, and the run must still be able to end.
@@ -88,7 +88,7 @@ def decoded(stream: str, seq: int, lines: Sequence[bytes]) -> list[Fields]:
         raise damaged(stream, seq) from error
 
 
-def load_carry(connection: sqlite3.Connection, place: Place) -> Carry:
+def load_carry(connection: Connection, place: Place) -> Carry:
     """Where the run's projection stands. Raises RecordDamaged."""
     row = connection.execute(sql.SELECT_CARRY, {"id": stream_id(place.run_id)}).fetchone()
     if row is None:
@@ -100,7 +100,7 @@ def load_carry(connection: sqlite3.Connection, place: Place) -> Carry:
 
 
 def records(
-    connection: sqlite3.Connection, codec: Codec, run_id: RunId, after_seq: int, last_seq: int
+    connection: Connection, codec: Codec, run_id: RunId, after_seq: int, last_seq: int
 ) -> Iterator[tuple[int, tuple[bytes, ...] | RecordDamaged]]:
     """The records that hold the frames after `after_seq` up to `last_seq`: the first one's seq, and its frames.
 
@@ -118,7 +118,7 @@ def records(
             yield row.version, error
 
 
-def _save(connection: sqlite3.Connection, place: Place, message: Message) -> None:
+def _save(connection: Connection, place: Place, message: Message) -> None:
     run = stream_id(place.run_id)
     ordinal = message.ordinal
     connection.execute(
@@ -148,7 +148,7 @@ def _is_new(part: Part) -> bool:
     return part.chunk == 0 or part.fields["state"] != "open" or part.fields["text"] != ""
 
 
-def assembled(connection: sqlite3.Connection, rows: Sequence[Any]) -> list[StoredMessage]:
+def assembled(connection: Connection, rows: Sequence[Any]) -> list[StoredMessage]:
     """These rows of messages (in order of place) with their parts put together from their chunks."""
     parts: dict[tuple[bytes, int], dict[int, Part]] = {}
     for run, ordinals in _by_run(rows):

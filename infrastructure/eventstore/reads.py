@@ -3,7 +3,6 @@
 They run on the event loop's thread. Each costs tens of microseconds and never waits for the writer.
 """
 
-import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from ...domain.snapshot import Snapshot
 from ...domain.tail import EXTRA_FACTOR, begins, past_orphans
 from ...domain.transitions import Status
 from ..codec import Codec, Row, moment, stream_id, uuid_in
-from ..sqlite import domain_error
+from ..driver import Connection, domain_errors
 from . import session_statements as owner_sql
 from . import statements as sql
 from .projections import Place, assembled, decoded, load_carry, records, run_of
@@ -34,10 +33,13 @@ A = TypeVar("A", Session, Job, Run)
 class Reads:
     """The read side of the store. Raises StoreUnavailable or RecordDamaged, nothing of the driver's."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], codec: Codec) -> None:
+    _begin = "BEGIN"
+    """Begins a transaction whose statements all see one state."""
+
+    def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
         self._codec = codec
         self._generation = 0
-        with _driver_errors():
+        with domain_errors():
             self._connection = connect()
 
     def close(self) -> None:
@@ -46,7 +48,7 @@ class Reads:
 
     def check(self) -> int:
         """The store's generation; raises StoreUnavailable unless the store can be read."""
-        with _driver_errors():
+        with domain_errors():
             row = self._one(sql.SELECT_META, {"key": "generation"})
         if row is None:
             raise RecordDamaged("The database does not know its generation.")
@@ -55,7 +57,7 @@ class Reads:
 
     def run_view(self, run_id: RunId) -> RunView | None:
         """The run as it is now."""
-        with _driver_errors():
+        with domain_errors():
             row = self._one(sql.SELECT_VIEW, {"id": stream_id(run_id)})
         return None if row is None else _view(run_id, row)
 
@@ -65,7 +67,7 @@ class Reads:
 
     def session_view(self, session_id: SessionId) -> SessionView | None:
         """The session as it is now, with its owner's lease."""
-        with _driver_errors():
+        with domain_errors():
             return self._load_view(session_id)
 
     def _load_view(self, session_id: SessionId) -> SessionView | None:
@@ -98,15 +100,16 @@ class Reads:
 
     def _page(self, statement: str, tenant: str, filters: dict[str, Any], after: str | None, limit: int) -> list[Any]:
         bounds = {"tenant": tenant, "limit": limit + 1, "after": stream_id(after) if after else None}
-        with _driver_errors():
+        with domain_errors():
             return self._connection.execute(statement, filters | bounds).fetchall()
 
     def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> list[Record | Damaged]:
         """The records that hold the frames after `after_seq`. What is damaged or missing comes as Damaged."""
         items: list[Record | Damaged] = []
         expected = after_seq + 1
-        with _driver_errors():
-            selected = self._connection.execute(sql.SELECT_RECORDS, {"stream_id": stream_id(run_id), "seq": expected})
+        page = {"stream_id": stream_id(run_id), "seq": expected, "upto": after_seq + limit_frames}
+        with domain_errors():
+            selected = self._connection.execute(sql.SELECT_RECORDS, page)
             try:
                 for columns in selected:
                     row = Row._make(columns)
@@ -133,12 +136,12 @@ class Reads:
 
     def has_pending(self, agents: Sequence[str]) -> bool:
         """Whether a run of these agents waits for a worker."""
-        with _driver_errors():
+        with domain_errors():
             return any(self._one(sql.SELECT_PENDING, {"agent": agent, "limit": 1}) is not None for agent in agents)
 
     def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
-        with _driver_errors():
+        with domain_errors():
             row = self._one(sql.SELECT_HOLDER, {"stream_id": stream_id(run_id), "seq": seq})
         if row is None:
             return None
@@ -148,7 +151,7 @@ class Reads:
     def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
         """The session's first run after this (turn, attempt)."""
         place = {"id": stream_id(session_id), "turn": after_turn, "attempt": after_attempt}
-        with _driver_errors():
+        with domain_errors():
             row = self._one(sql.SELECT_NEXT_RUN, place)
         return None if row is None else run_of(row[0])
 
@@ -226,12 +229,12 @@ class Reads:
 
     def memories(self, session_id: SessionId, after: int, limit: int) -> list[Memory]:
         """The session's memories after this sequence number, in order."""
-        with _driver_errors():
+        with domain_errors():
             return stored_memories(self._connection, session_id, after, limit)
 
     def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
         """One of the session's handoffs."""
-        with _driver_errors():
+        with domain_errors():
             return stored_handoff(self._connection, session_id, handoff_id)
 
     def snapshot(self, run_id: RunId) -> Snapshot | None:
@@ -269,15 +272,15 @@ class Reads:
     @contextmanager
     def _instant(self) -> Generator[None]:
         """Several statements that see one and the same state."""
-        with _driver_errors():
-            self._connection.execute("BEGIN")
+        with domain_errors():
+            self._connection.execute(self._begin)
             try:
                 yield
             finally:
                 self._connection.execute("ROLLBACK")
 
     def _load(self, kind: type[A], statement: str, text: str) -> A | None:
-        with _driver_errors():
+        with domain_errors():
             row = self._one(statement, {"id": stream_id(text)})
         return None if row is None else loaded(kind, text, row[0])
 
@@ -288,11 +291,3 @@ class Reads:
 def _view(run_id: RunId, row: Any) -> RunView:
     _, state, head, first_seq = row
     return RunView(loaded(Run, run_id, state), head, first_seq)
-
-
-@contextmanager
-def _driver_errors() -> Generator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise domain_error(error) from error

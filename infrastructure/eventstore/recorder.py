@@ -4,7 +4,6 @@ It takes no table lock and sends no notifications. Inside one of our transaction
 connection (`within`); used by itself it has one connection and one transaction a call.
 """
 
-import sqlite3
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -21,10 +20,15 @@ from eventsourcing.persistence import (
 )
 
 from ..codec import OUTPUT_TOPIC, Row, checksum, damaged, uuid_in
+from ..driver import ERRORS, TAKEN, Connection
+from . import feed_statements as feed_sql
 from . import statements as sql
 
 POLL_S: Final = 0.02
 """Seconds between two looks of a subscription for what other processes recorded."""
+
+ALL: Final = 2**62
+"""More events than a stream has."""
 
 PAGE: Final = 500
 """Notifications a subscription reads at once."""
@@ -33,9 +37,11 @@ PAGE: Final = 500
 class Recorder(ApplicationRecorder):
     """Facts and output in one table; everything but output is in the feed."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    _begin = "BEGIN IMMEDIATE"
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._own: sqlite3.Connection | None = None
+        self._own: Connection | None = None
         self._lock = threading.RLock()
         self.recorded = threading.Condition()
 
@@ -50,7 +56,7 @@ class Recorder(ApplicationRecorder):
         self,
         stored_events: Sequence[StoredEvent],
         *,
-        within: sqlite3.Connection | None = None,
+        within: Connection | None = None,
         frames: int = 1,
         epoch: int = 0,
         outline: bytes | None = None,
@@ -64,9 +70,9 @@ class Recorder(ApplicationRecorder):
             return []
         rows = [_parameters(event, frames, epoch, outline) for event in stored_events]
         if within is not None:
-            return _insert(within, rows)
+            return self._insert(within, rows)
         with self._transaction() as connection:
-            ids = _insert(connection, rows)
+            ids = self._insert(connection, rows)
         with self.recorded:
             self.recorded.notify_all()
         return ids
@@ -85,7 +91,7 @@ class Recorder(ApplicationRecorder):
         given = {name: value for name, value in (("gt", gt), ("lte", lte)) if value is not None}
         statement = sql.select_events(bounds=tuple(given), desc=desc, facts=facts)
         stream = _bytes(originator_id)
-        parameters = given | {"stream_id": stream, "limit": -1 if limit is None else limit}
+        parameters = given | {"stream_id": stream, "limit": ALL if limit is None else limit}
         rows = (Row._make(row) for row in self._select(statement, parameters))
         return [StoredEvent(originator_id, row.version, row.topic, _checked(stream, row)) for row in rows]
 
@@ -102,7 +108,9 @@ class Recorder(ApplicationRecorder):
         bounds = {"gte" if inclusive_of_start else "gt": start, "lte": stop}
         given = {name: value for name, value in bounds.items() if value is not None}
         names = {f"topic{n}": topic for n, topic in enumerate(topics)}
-        rows = self._select(sql.select_feed(bounds=tuple(given), topics=len(names)), {**given, **names, "limit": limit})
+        rows = self._select(
+            feed_sql.select_feed(bounds=tuple(given), topics=len(names)), {**given, **names, "limit": limit}
+        )
         return [
             Notification(uuid_in(stream), row.version, row.topic, _checked(stream, row), feed_id)
             for feed_id, stream, *columns in rows
@@ -111,36 +119,49 @@ class Recorder(ApplicationRecorder):
 
     def max_notification_id(self) -> int | None:
         """The feed's last id, or None if nothing was recorded."""
-        last: int | None = self._select(sql.SELECT_FEED_END, {})[0][0]
+        last: int | None = self._select(feed_sql.SELECT_FEED_END, {})[0][0]
         return last
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> "PollingSubscription":
         """The feed after `gt`, for ever: woken by what this recorder inserts, looking for the rest."""
         return PollingSubscription(self, gt, topics)
 
+    def _insert(self, connection: Connection, rows: list[dict[str, Any]]) -> list[int]:
+        fed = [row for row in rows if row["topic"] != OUTPUT_TOPIC]
+        # The counter is a row, not max(feed_id): an id is never given twice, also when its event was deleted.
+        connection.execute(feed_sql.ADVANCE_FEED, {"count": len(fed)})
+        (last,) = connection.execute(sql.SELECT_META, {"key": "feed"}).fetchone()
+        for feed_id, row in enumerate(fed, last - len(fed) + 1):
+            row["feed_id"] = feed_id
+        try:
+            connection.executemany(feed_sql.INSERT_EVENT, rows)
+        except TAKEN as error:
+            raise IntegrityError(str(error)) from error
+        return [row["feed_id"] for row in fed]
+
     @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[Connection]:
         with self._lock:
             try:
                 connection = self._connection()
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(self._begin)
                 try:
                     yield connection
                     connection.execute("COMMIT")
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 raise OperationalError(str(error)) from error
 
     def _select(self, statement: str, parameters: dict[str, Any]) -> list[Any]:
         with self._lock:
             try:
                 return self._connection().execute(statement, parameters).fetchall()
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 raise OperationalError(str(error)) from error
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self) -> Connection:
         if self._own is None:
             self._own = self._connect()
         return self._own
@@ -175,20 +196,6 @@ class PollingSubscription(Subscription[Recorder]):
         last = self._last_notification_id or 0
         page = self._recorder.select_notifications(last, PAGE, topics=self._topics, inclusive_of_start=False)
         return list(reversed(page))
-
-
-def _insert(connection: sqlite3.Connection, rows: list[dict[str, Any]]) -> list[int]:
-    fed = [row for row in rows if row["topic"] != OUTPUT_TOPIC]
-    # The counter is a row, not max(feed_id): an id is never given twice, also when its event was deleted.
-    connection.execute(sql.ADVANCE_FEED, {"count": len(fed)})
-    (last,) = connection.execute(sql.SELECT_META, {"key": "feed"}).fetchone()
-    for feed_id, row in enumerate(fed, last - len(fed) + 1):
-        row["feed_id"] = feed_id
-    try:
-        connection.executemany(sql.INSERT_EVENT, rows)
-    except sqlite3.IntegrityError as error:
-        raise IntegrityError(str(error)) from error
-    return [row["feed_id"] for row in fed]
 
 
 def _parameters(event: StoredEvent, frames: int, epoch: int, outline: bytes | None) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The rows that follow from a session's facts: deadlines, memories, handoffs, and which run waits for its turn."""
 
-import sqlite3
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from ...domain.session_facts import (
     TurnStarted,
 )
 from ..codec import damaged, microseconds, stream_id
+from ..driver import Connection
 from . import session_statements as owner_sql
 from . import statements as sql
 
@@ -30,7 +30,7 @@ def session_columns(session_id: SessionId, session: Session) -> dict[str, Any]:
     return {"session_id": stream_id(session_id), "handoff_due": due, "lease_until": None}
 
 
-def follow_session(connection: sqlite3.Connection, before: Session, session: Session, fact: SessionFact) -> None:
+def follow_session(connection: Connection, before: Session, session: Session, fact: SessionFact) -> None:
     """Update the other rows."""
     stream = stream_id(session.session_id)
     match fact:
@@ -49,7 +49,7 @@ def follow_session(connection: sqlite3.Connection, before: Session, session: Ses
             pass
 
 
-def stored_handoff(connection: sqlite3.Connection, session_id: SessionId, handoff_id: str) -> Handoff | None:
+def stored_handoff(connection: Connection, session_id: SessionId, handoff_id: str) -> Handoff | None:
     """One of the session's handoffs. Raises RecordDamaged."""
     key = {"id": stream_id(session_id), "handoff_id": handoff_id}
     row = connection.execute(owner_sql.SELECT_HANDOFF, key).fetchone()
@@ -61,7 +61,7 @@ def stored_handoff(connection: sqlite3.Connection, session_id: SessionId, handof
         raise damaged(session_id, 0) from error
 
 
-def stored_memories(connection: sqlite3.Connection, session_id: SessionId, after: int, limit: int) -> list[Memory]:
+def stored_memories(connection: Connection, session_id: SessionId, after: int, limit: int) -> list[Memory]:
     """The session's memories after this sequence number, in order. Raises RecordDamaged."""
     bounds = {"id": stream_id(session_id), "after": after, "limit": limit}
     try:

@@ -11,11 +11,12 @@ from .schema import handoffs, memories, sessions
 LEASE_SESSION: Final = compiled(
     sa.update(sessions).where(sessions.c.session_id == _p("id")).values(lease_until=_p("until"))
 )
-SELECT_EXPIRED_HANDOFFS: Final = compiled(
+TAKE_EXPIRED_HANDOFFS: Final = compiled(
     sa.select(sessions.c.session_id)
     .where(sessions.c.handoff_due.is_not(None), sessions.c.handoff_due <= _p("before"))
     .order_by(sessions.c.handoff_due, sessions.c.session_id)
     .limit(_p("limit"))
+    .with_for_update(key_share=True, skip_locked=True)
 )
 SAVE_HANDOFF: Final = upsert(handoffs, "state")
 SELECT_HANDOFF: Final = compiled(

@@ -1,15 +1,15 @@
-"""The statements, written in SQLAlchemy Core and compiled once to SQLite's text with named parameters.
+"""The statements, written in SQLAlchemy Core and compiled once to each database's text with named parameters.
 
 They run on the driver's connection: the ORM-less execution of SQLAlchemy would still cost more than these tiny
-transactions themselves.
+transactions themselves. What locks rows does so on PostgreSQL; SQLite, with one writer at a time, has no words for it.
 """
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from .compiling import VARIANTS, compiled, update, upsert
+from .compiling import VARIANTS, Sql, compiled, update, upsert
 from .compiling import p as _p
 from .schema import (
     DELETED,
@@ -42,7 +42,6 @@ _holder = (
 
 # Events.
 
-INSERT_EVENT: Final = compiled(sa.insert(events))
 
 _last = events.alias("last")
 _output = ("stream_id", "version", "frames", "epoch", "topic", "state", "outline", "checksum")
@@ -70,7 +69,17 @@ SELECT_HEAD: Final = compiled(
 SELECT_EVENT: Final = compiled(sa.select(*_row).where(_stream, events.c.version == _p("version")))
 SELECT_FACTS: Final = compiled(sa.select(*_row).where(_stream, _facts).order_by(events.c.version))
 _from_seq = sa.and_(_stream, events.c.version >= sa.func.coalesce(_holder, _p("seq")))
-SELECT_RECORDS: Final = compiled(sa.select(*_row).where(_from_seq).order_by(events.c.version))
+_within = sa.and_(_other.c.stream_id == _p("stream_id"), _other.c.version.between(_p("seq"), _p("upto")))
+_beyond = sa.and_(_other.c.stream_id == _p("stream_id"), _other.c.version > _p("upto"))
+_page_end = sa.func.coalesce(
+    sa.select(sa.func.max(_other.c.version)).where(_within).scalar_subquery(),
+    sa.select(sa.func.min(_other.c.version)).where(_beyond).scalar_subquery(),
+    _p("upto"),
+)
+SELECT_RECORDS: Final = compiled(
+    sa.select(*_row).where(_from_seq, events.c.version <= _page_end).order_by(events.c.version)
+)
+"""From the record that holds :seq to the last that begins by :upto; if none does (a gap), to the first after it."""
 SELECT_RECORDS_TO: Final = compiled(
     sa.select(*_row).where(_from_seq, events.c.version <= _p("last_seq")).order_by(events.c.version)
 )
@@ -83,27 +92,14 @@ SELECT_NEXT_VERSION: Final = compiled(
 
 
 @lru_cache(VARIANTS)
-def select_events(*, bounds: tuple[str, ...], desc: bool, facts: bool) -> str:
-    """A stream's events for the library: `bounds` among gt and lte; up to :limit (-1: all)."""
+def select_events(*, bounds: tuple[str, ...], desc: bool, facts: bool) -> Sql:
+    """A stream's events for the library: `bounds` among gt and lte; up to :limit."""
     conditions = {"gt": events.c.version > _p("gt"), "lte": events.c.version <= _p("lte")}
     where = [_stream, *(conditions[bound] for bound in bounds), *([_facts] if facts else [])]
     order = events.c.version.desc() if desc else events.c.version
     return compiled(sa.select(*_row).where(*where).order_by(order).limit(_p("limit")))
 
 
-@lru_cache(VARIANTS)
-def select_feed(*, bounds: tuple[str, ...], topics: int) -> str:
-    """The feed in its order: `bounds` among gt, gte and lte; only :topic0.. if `topics` of them are given."""
-    feed = events.c.feed_id
-    conditions = {"gt": feed > _p("gt"), "gte": feed >= _p("gte"), "lte": feed <= _p("lte")}
-    where = [_facts, *(conditions[bound] for bound in bounds)]
-    if topics:
-        where.append(events.c.topic.in_([_p(f"topic{n}") for n in range(topics)]))
-    return compiled(sa.select(feed, events.c.stream_id, *_row).where(*where).order_by(feed).limit(_p("limit")))
-
-
-SELECT_FEED_END: Final = compiled(sa.select(sa.func.max(events.c.feed_id)).where(_facts))
-ADVANCE_FEED: Final = compiled(sa.update(meta).where(meta.c.key == "feed").values(value=meta.c.value + _p("count")))
 SELECT_META: Final = compiled(sa.select(meta.c.value).where(meta.c.key == _p("key")))
 
 # Sessions, jobs, runs.
@@ -111,6 +107,10 @@ SELECT_META: Final = compiled(sa.select(meta.c.value).where(meta.c.key == _p("ke
 INSERT_SESSION: Final = compiled(sa.insert(sessions))
 UPDATE_SESSION: Final = update(sessions, sessions.c.session_id, "status", "handoff_due", "version", "state")
 SELECT_SESSION: Final = compiled(sa.select(sessions.c.state).where(sessions.c.session_id == _p("id")))
+LOCK_SESSION: Final = compiled(
+    sa.select(sessions.c.state).where(sessions.c.session_id == _p("id")).with_for_update(key_share=True)
+)
+"""The session, which stays as it is until the transaction ends. All facts of its runs and jobs are under this lock."""
 INSERT_JOB: Final = compiled(sa.insert(jobs))
 UPDATE_JOB: Final = update(jobs, jobs.c.job_id, "status", "version", "state")
 SELECT_JOB: Final = compiled(sa.select(jobs.c.state).where(jobs.c.job_id == _p("id")))
@@ -133,6 +133,15 @@ _run_head = (
 )
 _view = (runs.c.run_id, runs.c.state, _run_head.label("head"), runs.c.first_seq)
 SELECT_RUN: Final = compiled(sa.select(runs.c.state).where(runs.c.run_id == _p("id")))
+_in_its_session = runs.join(sessions, sessions.c.session_id == runs.c.session_id)
+LOCK_RUN: Final = compiled(
+    sa.select(runs.c.state).where(runs.c.run_id == _p("id")),
+    sa.select(runs.c.state)
+    .select_from(_in_its_session)
+    .where(runs.c.run_id == _p("id"))
+    .with_for_update(key_share=True, of=[sessions, runs]),
+)
+"""The run, to which nothing is appended until the transaction ends. Its session is locked first, everywhere."""
 _gone = sa.exists().where(
     sessions.c.session_id == runs.c.session_id, sessions.c.status == sa.literal_column("'deleted'")
 )
@@ -160,7 +169,7 @@ QUEUE_RUN: Final = compiled(sa.update(runs).where(runs.c.run_id == _p("id")).val
 
 
 @lru_cache(VARIANTS)
-def select_runs(filters: tuple[str, ...], *, after: bool) -> str:
+def select_runs(filters: tuple[str, ...], *, after: bool) -> Sql:
     """A tenant's runs, newest first: `filters` among session_id, agent and status; those older than :after."""
     where = [runs.c.tenant == _p("tenant"), ~_gone, *(runs.c[name] == _p(name) for name in filters)]
     where += [runs.c.run_id < _p("after")] if after else []
@@ -168,7 +177,7 @@ def select_runs(filters: tuple[str, ...], *, after: bool) -> str:
 
 
 @lru_cache(VARIANTS)
-def select_sessions(filters: tuple[str, ...], *, after: bool) -> str:
+def select_sessions(filters: tuple[str, ...], *, after: bool) -> Sql:
     """A tenant's sessions that are not deleted, newest first: `filters` among status; those older than :after."""
     where = [sessions.c.tenant == _p("tenant"), sessions.c.status != DELETED]
     where += [sessions.c[name] == _p(name) for name in filters]
@@ -190,22 +199,32 @@ RENEW_LEASE: Final = compiled(
     )
     .values(lease_until=_p("until"))
 )
-SELECT_PENDING: Final = compiled(
+_waiting_for_a_worker = (
     sa.select(runs.c.run_id)
     .where(runs.c.status == PENDING, NOT_QUEUED, runs.c.agent == _p("agent"))
     .order_by(runs.c.run_id)
     .limit(_p("limit"))
 )
-SELECT_EXPIRED_LEASES: Final = compiled(
+SELECT_PENDING: Final = compiled(_waiting_for_a_worker)
+
+
+def _taken(found: sa.Select[Any]) -> Sql:
+    """The runs found, and with them their sessions, if nobody else has them in hand."""
+    locked = found.join(sessions, sessions.c.session_id == runs.c.session_id)
+    return compiled(found, locked.with_for_update(key_share=True, of=[sessions, runs], skip_locked=True))
+
+
+TAKE_PENDING: Final = _taken(_waiting_for_a_worker)
+TAKE_EXPIRED_LEASES: Final = _taken(
     sa.select(runs.c.run_id)
     .where(runs.c.status == RUNNING, runs.c.lease_until <= _p("before"))
-    .order_by(runs.c.lease_until)
+    .order_by(runs.c.lease_until, runs.c.run_id)
     .limit(_p("limit"))
 )
-SELECT_EXPIRED_APPROVALS: Final = compiled(
+TAKE_EXPIRED_APPROVALS: Final = _taken(
     sa.select(runs.c.run_id)
     .where(runs.c.status == WAITING, runs.c.approvals_due <= _p("before"))
-    .order_by(runs.c.approvals_due)
+    .order_by(runs.c.approvals_due, runs.c.run_id)
     .limit(_p("limit"))
 )
 
@@ -226,6 +245,7 @@ _old = (
     .where(idempotency.c.created_at < _p("before"))
     .order_by(idempotency.c.created_at)
     .limit(_p("limit"))
+    .with_for_update(skip_locked=True)
 )
 FORGET_ANSWERS: Final = compiled(
     sa.delete(idempotency).where(sa.tuple_(idempotency.c.tenant, idempotency.c.key).in_(_old))
@@ -262,7 +282,7 @@ _in_session = messages.c.session_id == _p("session_id")
 
 
 @lru_cache(VARIANTS)
-def select_messages(bounds: tuple[str, ...], *, oldest: bool) -> str:
+def select_messages(bounds: tuple[str, ...], *, oldest: bool) -> Sql:
     """A session's messages between two places, `bounds` among after and before: from the newest on, or the oldest."""
     conditions = {
         "after": sa.tuple_(*_place) > sa.tuple_(*(_p(f"after_{column.name}") for column in _place)),

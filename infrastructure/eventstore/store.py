@@ -1,6 +1,7 @@
-"""The store on SQLite: writes through the committer, reads in place, news to those who listen."""
+"""The store: writes through the committer, reads where they cost least, news to those who listen."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -67,46 +68,35 @@ class WakeupSource(Protocol):
     def stop(self) -> None: ...
 
 
-class SqliteStore:
+class LogStore(ABC):
     """Implements `domain.ports.Store`. Made by `open_store`; usable between `start` and `close`, on one event loop."""
 
     def __init__(
-        self,
-        prepare: Callable[[], None],
-        committer: Committer,
-        reads: Callable[[], ReadSide],
-        wakeups: Callable[[Callable[[], None]], WakeupSource],
-        release: Callable[[], None],
+        self, committer: Committer, wakeups: Callable[[Callable[[], None]], WakeupSource], release: Callable[[], None]
     ) -> None:
-        self._prepare = prepare
         self._committer = committer
-        self._open_reads = reads
-        self._reads: ReadSide | None = None
         self._wakeups = wakeups(self._changed)
         self._release = release
         self._listeners: list[Listener] = []
         self._generation = 0
 
     async def start(self) -> None:
-        """Create or migrate the file, and begin. Raises ConfigurationError, StoreUnavailable, RecordDamaged."""
-        self._prepare()
+        """Begin. Raises ConfigurationError, StoreUnavailable, RecordDamaged."""
+        await self._prepare()
         try:
             await self._committer.start(self._tell)
-            self._reads = self._open_reads()
-            self._generation = self._reads.check()
+            self._generation = await self._ask(lambda reads: reads.check())
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
-        """Finish what is queued, then let go of the file."""
+        """Finish what is queued, then let go of the database."""
         self._listeners.clear()
         self._wakeups.stop()
         await self._committer.close()
         self._release()
-        if self._reads is not None:
-            self._reads.close()
-            self._reads = None
+        await self._close_reads()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -116,6 +106,18 @@ class SqliteStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @abstractmethod
+    async def _prepare(self) -> None:
+        """Make sure that the database is one we can use."""
+
+    @abstractmethod
+    async def _ask(self, question: Callable[[ReadSide], T]) -> T:
+        """The answer of the read side."""
+
+    @abstractmethod
+    async def _close_reads(self) -> None:
+        """No more reads."""
 
     # Writes.
 
@@ -164,74 +166,68 @@ class SqliteStore:
         """+1 at each restore of the store."""
         return self._generation
 
-    @property
-    def _read(self) -> ReadSide:
-        if self._reads is None:
-            raise StoreUnavailable("It is not open.")
-        return self._reads
-
     async def run_view(self, run_id: RunId) -> RunView | None:
         """The run as it is now."""
-        return self._read.run_view(run_id)
+        return await self._ask(lambda reads: reads.run_view(run_id))
 
     async def session(self, session_id: SessionId) -> Session | None:
         """The session as it is now."""
-        return self._read.session(session_id)
+        return await self._ask(lambda reads: reads.session(session_id))
 
     async def session_view(self, session_id: SessionId) -> SessionView | None:
         """The session as it is now, with its owner's lease."""
-        return self._read.session_view(session_id)
+        return await self._ask(lambda reads: reads.session_view(session_id))
 
     async def job(self, job_id: JobId) -> Job | None:
         """The job as it is now."""
-        return self._read.job(job_id)
+        return await self._ask(lambda reads: reads.job(job_id))
 
     async def runs(self, tenant: str, filters: Mapping[str, str | Status], after: str | None, limit: int) -> Page:
         """Runs of a tenant, newest first."""
-        return self._read.runs(tenant, filters, after, limit)
+        return await self._ask(lambda reads: reads.runs(tenant, filters, after, limit))
 
     async def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
         """Sessions of a tenant, newest first."""
-        return self._read.sessions(tenant, filters, after, limit)
+        return await self._ask(lambda reads: reads.sessions(tenant, filters, after, limit))
 
     async def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:
         """The records that hold the frames after `after_seq`, in order."""
-        return self._read.read(run_id, after_seq, limit_frames)
+        return await self._ask(lambda reads: reads.read(run_id, after_seq, limit_frames))
 
     async def has_pending(self, agents: Sequence[str]) -> bool:
         """Whether a run of these agents waits for a worker."""
-        return self._read.has_pending(agents)
+        return await self._ask(lambda reads: reads.has_pending(agents))
 
     async def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
-        return self._read.epoch_at(run_id, seq)
+        return await self._ask(lambda reads: reads.epoch_at(run_id, seq))
 
     async def snapshot(self, run_id: RunId) -> Snapshot | None:
         """The run's frames folded up to the last but one."""
-        return self._read.snapshot(run_id)
+        return await self._ask(lambda reads: reads.snapshot(run_id))
 
     async def next_run(self, session_id: SessionId, after_turn: int, after_attempt: int) -> RunId | None:
         """The session's first run after this (turn, attempt)."""
-        return self._read.next_run(session_id, after_turn, after_attempt)
+        return await self._ask(lambda reads: reads.next_run(session_id, after_turn, after_attempt))
 
     async def messages(self, session_id: SessionId, span: Span, limit: int) -> Sequence[StoredMessage]:
         """The session's settled messages inside the span, oldest first."""
-        return self._read.messages(session_id, span, limit)
+        return await self._ask(lambda reads: reads.messages(session_id, span, limit))
 
     async def memories(self, session_id: SessionId, after: int, limit: int) -> Sequence[Memory]:
         """The session's memories after this sequence number, in order."""
-        return self._read.memories(session_id, after, limit)
+        return await self._ask(lambda reads: reads.memories(session_id, after, limit))
 
     async def handoff(self, session_id: SessionId, handoff_id: str) -> Handoff | None:
         """One of the session's handoffs."""
-        return self._read.handoff(session_id, handoff_id)
+        return await self._ask(lambda reads: reads.handoff(session_id, handoff_id))
 
     async def tail(self, session_id: SessionId, limit: int) -> Tail | None:
         """What a client needs to show the session now."""
-        return self._read.tail(session_id, limit)
+        return await self._ask(lambda reads: reads.tail(session_id, limit))
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the store can be read, and the last write went well."""
-        self._read.check()
+        await self._ask(lambda reads: reads.check())
         if self._committer.failing:
             raise StoreUnavailable("The last write failed.")

@@ -1,6 +1,5 @@
 """One write transaction: facts in, and with them everything that follows from them."""
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
@@ -22,6 +21,7 @@ from ...domain.session_facts import Deleted, Handoff, SessionCreated, SessionFac
 from ...domain.transitions import Status
 from ...domain.wire import encode
 from ..codec import Codec, damaged, microseconds, moment, stream_id, uuid_in
+from ..driver import TAKEN, Connection
 from . import session_statements as owner_sql
 from . import statements as sql
 from .library import Library, Recorded
@@ -36,10 +36,13 @@ _CLOSING: Final = (TakenOver, Released, Suspended, Completed, Failed, Cancelled)
 """Facts after which nothing is open."""
 
 
-class SqliteTransaction:
-    """Runs on a connection inside BEGIN IMMEDIATE; `news` are the records to be told of once it is committed."""
+class StoreTransaction:
+    """Runs on a connection inside a transaction; `news` are the records to be told of once it is committed.
 
-    def __init__(self, connection: sqlite3.Connection, library: Library, codec: Codec, now: datetime) -> None:
+    What it reads stays so until the transaction ends: SQLite lets nobody else write, PostgreSQL locks what is read.
+    """
+
+    def __init__(self, connection: Connection, library: Library, codec: Codec, now: datetime) -> None:
         self._connection = connection
         self._library = library
         self._codec = codec
@@ -53,7 +56,7 @@ class SqliteTransaction:
 
     def session(self, session_id: SessionId) -> Session | None:
         """The session as it is now."""
-        return self._load(Session, sql.SELECT_SESSION, session_id)
+        return self._load(Session, sql.LOCK_SESSION, session_id)
 
     def job(self, job_id: JobId) -> Job | None:
         """The job as it is now."""
@@ -61,7 +64,7 @@ class SqliteTransaction:
 
     def run(self, run_id: RunId) -> Run | None:
         """The run as it is now."""
-        return self._load(Run, sql.SELECT_RUN, run_id)
+        return self._load(Run, sql.LOCK_RUN, run_id)
 
     def head(self, run_id: RunId) -> Head:
         """The end of a run's log. Raises NotFound."""
@@ -141,7 +144,7 @@ class SqliteTransaction:
         columns |= {"version": after.version, "state": after.model_dump_json().encode()}
         try:
             changed = self._connection.execute(update if was else insert, columns).rowcount
-        except sqlite3.IntegrityError as error:
+        except TAKEN as error:
             raise AppendConflict(f"There is such a {after.machine} already: {error}.") from error
         if changed != 1:
             raise AppendConflict(f"The {after.machine} {text} has changed since it was read.", version=was)
@@ -180,24 +183,24 @@ class SqliteTransaction:
     def expired_handoffs(self, limit: int) -> Sequence[SessionId]:
         """Sessions with a handoff under way past its deadline."""
         bounds = {"before": microseconds(self._now), "limit": limit}
-        rows = self._connection.execute(owner_sql.SELECT_EXPIRED_HANDOFFS, bounds).fetchall()
+        rows = self._connection.execute(owner_sql.TAKE_EXPIRED_HANDOFFS, bounds).fetchall()
         return [SessionId(identifier(SESSION_PREFIX, uuid_in(row[0]))) for row in rows]
 
     def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
         """Runs of these agents that wait for a worker, oldest first."""
         waiting: list[bytes] = []
         for agent in dict.fromkeys(agents):
-            rows = self._connection.execute(sql.SELECT_PENDING, {"agent": agent, "limit": limit})
+            rows = self._connection.execute(sql.TAKE_PENDING, {"agent": agent, "limit": limit})
             waiting += (row[0] for row in rows)
         return [run_of(run) for run in sorted(waiting)[: max(0, limit)]]
 
     def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:
         """Running runs whose lease ended at `before` or earlier, the longest passed first."""
-        return self._due(sql.SELECT_EXPIRED_LEASES, limit, before)
+        return self._due(sql.TAKE_EXPIRED_LEASES, limit, before)
 
     def expired_approvals(self, limit: int) -> Sequence[RunId]:
         """Waiting runs with an approval at or past its deadline."""
-        return self._due(sql.SELECT_EXPIRED_APPROVALS, limit, self._now)
+        return self._due(sql.TAKE_EXPIRED_APPROVALS, limit, self._now)
 
     def _due(self, statement: str, limit: int, before: datetime) -> list[RunId]:
         rows = self._connection.execute(statement, {"before": microseconds(before), "limit": limit})
@@ -234,7 +237,7 @@ def loaded(kind: type[A], text: str, state: bytes) -> A:
         raise damaged(text, 0) from error
 
 
-def save_checkpoint(connection: sqlite3.Connection, run_id: RunId, checkpoint: Checkpointed) -> None:
+def save_checkpoint(connection: Connection, run_id: RunId, checkpoint: Checkpointed) -> None:
     """Overwrite the run's checkpoint."""
     row = {"run_id": stream_id(run_id), "step": checkpoint.step, "seq": checkpoint.seq, "state": checkpoint.state}
     connection.execute(sql.SAVE_CHECKPOINT, row)

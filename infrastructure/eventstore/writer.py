@@ -3,7 +3,7 @@
 No thread and no event loop here: the committer runs it on a thread of its own, a simulator may run it in line.
 """
 
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 from ...domain.errors import ReattachError, StoreUnavailable
 from ...domain.ports import Append, Clock, News, Transaction
 from ..codec import Codec
-from ..sqlite import data_version, domain_error
+from ..driver import ERRORS, Connection, domain_error
+from ..sqlite import data_version
 from .appends import Places, append_output
 from .library import Library
 from .projections import folds_at
-from .transaction import SqliteTransaction
+from .transaction import StoreTransaction
 
 Work = Append | Callable[[Transaction], Any]
 """Output to append, or what to do in a transaction."""
@@ -37,23 +38,59 @@ class Written:
     news: list[News] = field(default_factory=list[News])
 
 
-class Writer:
+class GroupWriter(ABC):
     """Writes groups. Owns the one connection that writes; opens it again after it broke."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], library: Library, codec: Codec, clock: Clock) -> None:
-        self._connect = connect
+    def __init__(self, library: Library, codec: Codec) -> None:
         self._library = library
         self._codec = codec
-        self._clock = clock
         self._places = Places()
-        self._connection: sqlite3.Connection | None = None
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open the connection now. Raises StoreUnavailable or RecordDamaged."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection. What is not committed is undone."""
+
+    @abstractmethod
+    def write(self, group: Sequence[Work]) -> Written:
+        """Do the group's works, durable on return. Errors are results; nothing is raised.
+
+        If a transaction can't begin or commit, the authors of its works get the error and nothing of it is news.
+        """
+
+    @abstractmethod
+    def foreign_commits(self) -> bool:
+        """Whether another connection, of any process, has committed since the last time this was asked."""
+
+    @abstractmethod
+    def _begun(self, connection: Connection) -> StoreTransaction:
+        """What a work is handed, inside the open transaction of this connection."""
+
+    def _transact(self, connection: Connection, work: Callable[[Transaction], Any], news: list[News]) -> Result:
+        transaction = self._begun(connection)
+        value = work(transaction)
+        news += transaction.news
+        return Result(value)
+
+
+class Writer(GroupWriter):
+    """Writes groups to SQLite, each in one transaction that nobody else writes beside."""
+
+    def __init__(self, connect: Callable[[], Connection], library: Library, codec: Codec, clock: Clock) -> None:
+        super().__init__(library, codec)
+        self._connect = connect
+        self._clock = clock
+        self._connection: Connection | None = None
         self._seen: int | None = None
 
     def open(self) -> None:
         """Open the connection now. Raises StoreUnavailable or RecordDamaged."""
         try:
             self._seen = data_version(self._opened())
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise domain_error(error) from error
 
     def close(self) -> None:
@@ -74,7 +111,7 @@ class Writer:
             for work in group:
                 written.results.append(self._one(connection, work, written.news))
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self.close()
             return Written([Result(error=domain_error(error)) for _ in group])
         except BaseException:
@@ -90,19 +127,19 @@ class Writer:
         """
         try:
             version = data_version(self._opened())
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise domain_error(error) from error
         changed = version != self._seen
         self._seen = version
         return changed
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> Connection:
         if self._connection is None:
             self._connection = self._connect()
             self._seen = None
         return self._connection
 
-    def _one(self, connection: sqlite3.Connection, work: Work, news: list[News]) -> Result:
+    def _one(self, connection: Connection, work: Work, news: list[News]) -> Result:
         folds = False
         if isinstance(work, Append):
             folds = folds_at(work.batch.first_seq, work.batch.data)
@@ -119,26 +156,23 @@ class Writer:
             else:
                 result = self._transact(connection, work, news)
         except Exception as error:
-            if isinstance(error, sqlite3.Error) and not connection.in_transaction:
+            if isinstance(error, ERRORS) and not connection.in_transaction:
                 raise  # SQLite has rolled the whole group back
             connection.execute("ROLLBACK TO work")
             connection.execute("RELEASE work")
             # Whatever a work raises is its author's, and undoes only that work.
-            return Result(error=domain_error(error) if isinstance(error, sqlite3.Error) else error)
+            return Result(error=domain_error(error) if isinstance(error, ERRORS) else error)
         connection.execute("RELEASE work")
         return result
 
-    def _append(self, connection: sqlite3.Connection, append: Append, news: list[News], *, folds: bool) -> Result:
+    def _append(self, connection: Connection, append: Append, news: list[News], *, folds: bool) -> Result:
         committed = append_output(connection, self._codec, self._places, append, folds=folds)
         if committed is not None:
             news.append(committed)
         return Result()
 
-    def _transact(self, connection: sqlite3.Connection, work: Callable[[Transaction], Any], news: list[News]) -> Result:
-        transaction = SqliteTransaction(connection, self._library, self._codec, self._clock.now())
-        value = work(transaction)
-        news += transaction.news
-        return Result(value)
+    def _begun(self, connection: Connection) -> StoreTransaction:
+        return StoreTransaction(connection, self._library, self._codec, self._clock.now())
 
 
 def unavailable(group: Sequence[Work], detail: str) -> Written:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.exc import DBAPIError
 
 from ...domain.errors import ConfigurationError, ReattachError, StoreUnavailable
-from ..sqlite import connect_writer, domain_error
+from ..driver import domain_error
+from ..sqlite import connect_writer
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -21,16 +22,19 @@ _MIGRATING: Final = threading.Lock()
 """Alembic keeps what it works on in global state; one thread of a process at a time."""
 
 
-def migrate(path: Path) -> None:
-    """Create the file, or bring its schema to HEAD. Safe to run in several processes at once.
+def migrate(path: Path) -> str | None:
+    """Create the file, or bring its schema to HEAD; the revision it had before, None if there was nothing.
 
-    Raises ConfigurationError (not our file, newer than this code, can't be opened), StoreUnavailable, RecordDamaged.
+    Safe to run in several processes at once. Raises ConfigurationError (not our file, newer than this code, can't be
+    opened), StoreUnavailable, RecordDamaged.
     """
     connection = _writable(path)
     try:
-        if _revision(connection, path) != HEAD:
+        found = _revision(connection, path)
+        if found != HEAD:
             with _MIGRATING:
                 _upgrade(connection, path)
+        return found
     except sqlite3.Error as error:
         raise domain_error(error) from error
     except DBAPIError as error:
@@ -63,7 +67,6 @@ def _revision(connection: sqlite3.Connection, path: Path) -> str | None:
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     import sqlalchemy as sa  # noqa: PLC0415  - loaded only when there is something to migrate
     from alembic import command  # noqa: PLC0415  - as above
-    from alembic.script import ScriptDirectory  # noqa: PLC0415  - as above
 
     config = configuration()
     engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
@@ -72,10 +75,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
         # Taken only here, because SQLAlchemy rolls a connection back when it first sees it; it also commits.
         connection.execute("BEGIN IMMEDIATE")
         revision = _revision(connection, path)
-        known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-        if revision is not None and revision not in known:
-            detail = f"{path} was written by a newer version of Reattach (its schema is {revision}, ours {known[0]})."
-            raise ConfigurationError(f"{detail} Run that version, or restore a backup of this one.", schema=revision)
+        refuse_unknown(revision, f"{path}", config)
         config.attributes["connection"] = bound
         command.upgrade(config, "head")
 
@@ -87,6 +87,16 @@ def configuration() -> "Config":
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
+
+
+def refuse_unknown(revision: str | None, database: str, config: "Config") -> None:
+    """Raise ConfigurationError for a revision that only a newer version can know."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  - loaded only when there is something to migrate
+
+    known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    if revision is not None and revision not in known:
+        detail = f"{database} was written by a newer version of Reattach (its schema is {revision}, ours {known[0]})."
+        raise ConfigurationError(f"{detail} Run that version, or restore a backup of this one.", schema=revision)
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> ReattachError:

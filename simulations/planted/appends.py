@@ -76,7 +76,7 @@ APPENDS: Final = (
         ("landed-but-refused",),
         (
             Edit(
-                "infrastructure.eventstore.appends:_refuse",
+                "infrastructure.eventstore.appends:refuse",
                 "if _stands(connection, codec, append):\n        return",
                 "pass",
             ),

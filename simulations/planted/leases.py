@@ -137,7 +137,7 @@ LEASES: Final = (
         ("renewed-by-stranger",),
         (
             Edit(
-                "infrastructure.eventstore.transaction:SqliteTransaction.renew",
+                "infrastructure.eventstore.transaction:StoreTransaction.renew",
                 "sql.RENEW_LEASE",
                 "sql.RENEW_LEASE.replace('runs.worker = :holder AND runs.epoch = :held AND ', '')",
             ),

@@ -4,7 +4,7 @@ from typing import Final
 
 from .edit import Edit, Planted
 
-_TRANSACTION: Final = "infrastructure.eventstore.transaction:SqliteTransaction"
+_TRANSACTION: Final = "infrastructure.eventstore.transaction:StoreTransaction"
 _RECORD_RUN: Final = f"{_TRANSACTION}._record_run"
 _PROJECTIONS: Final = "infrastructure.eventstore.projections"
 _READS: Final = "infrastructure.eventstore.reads:Reads"

@@ -87,7 +87,7 @@ WAKEUPS: Final = (
         ("claim-late", "cancel-ignored"),
         (
             Edit(
-                "infrastructure.eventstore.store:SqliteStore._each",
+                "infrastructure.eventstore.store:LogStore._each",
                 "tuple(self._listeners)",
                 "tuple(self._listeners)[:1]",
             ),

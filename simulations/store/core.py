@@ -17,7 +17,8 @@ from ...domain.ports import Committed, News, Span, StoredMessage
 from ...domain.scribe import Checkpointed
 from ...domain.session_facts import SessionFact
 from ...infrastructure.eventstore.committer import Committer
-from ...infrastructure.eventstore.store import ReadSide, SqliteStore, WakeupSource
+from ...infrastructure.eventstore.sqlite_store import SqliteStore
+from ...infrastructure.eventstore.store import ReadSide, WakeupSource
 from ...infrastructure.eventstore.writer import Work, Written
 
 OnCommit = Callable[[Sequence[Work], Written], None]

@@ -32,7 +32,11 @@ DOORS: Final[Mapping[str, frozenset[str]]] = {
     "adapters/mcp/stdio.py": frozenset({"mcp"}),
     "adapters/mcp/tools.py": frozenset({"mcp"}),
     "infrastructure/eventstore/library.py": frozenset({"eventsourcing"}),
+    "infrastructure/eventstore/postgres_recorder.py": frozenset({"eventsourcing"}),
     "infrastructure/eventstore/recorder.py": frozenset({"eventsourcing"}),
+    "infrastructure/migrations/postgres.py": frozenset({"psycopg"}),
+    "infrastructure/notifications.py": frozenset({"psycopg"}),
+    "infrastructure/postgres.py": frozenset({"psycopg"}),
 }
 
 

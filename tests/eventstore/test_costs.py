@@ -17,7 +17,7 @@ from reattach.domain.ports import Span, Transaction
 from reattach.domain.run import Run
 from reattach.domain.transitions import Status
 from reattach.infrastructure.codec import Codec, stream_id
-from reattach.infrastructure.eventstore import open_store, statements
+from reattach.infrastructure.eventstore import feed_statements, open_store, statements
 from reattach.infrastructure.eventstore.library import Library
 from reattach.infrastructure.eventstore.projections import FOLD_FRAMES
 from reattach.infrastructure.eventstore.reads import Reads
@@ -240,11 +240,15 @@ async def test_reading_writes_nothing(world: World, path: Path) -> None:
 def test_statements_use_their_indexes(path: Path) -> None:
     """No statement of the store scans a table."""
     migrate(path)
-    texts = {name: text for name, text in vars(statements).items() if name.isupper() and isinstance(text, str)}
+    texts = {
+        name: text
+        for name, text in (vars(statements) | vars(feed_statements)).items()
+        if name.isupper() and isinstance(text, str)
+    }
     texts |= {
         "runs": statements.select_runs(("session_id", "status"), after=True),
         "sessions": statements.select_sessions(("status",), after=True),
-        "feed": statements.select_feed(bounds=("gt", "lte"), topics=1),
+        "feed": feed_statements.select_feed(bounds=("gt", "lte"), topics=1),
         "facts": statements.select_events(bounds=("gt",), desc=True, facts=True),
     }
     assert len(texts) > 40

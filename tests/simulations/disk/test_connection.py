@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reattach.infrastructure.sqlite import domain_error
+from reattach.infrastructure.driver import domain_error
 from reattach.simulations.disk.connection import Connection
 from reattach.simulations.disk.platter import Platter
 from reattach.simulations.disk.vfs import Drive

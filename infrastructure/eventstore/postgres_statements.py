@@ -1,0 +1,83 @@
+"""Statements only PostgreSQL has: many rows in one, from arrays."""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from .compiling import Sql
+from .compiling import p as _p
+from .schema import RUNNING, Id, Integer, events, runs
+
+
+def _only(statement: sa.ClauseElement) -> Sql:
+    """Of a statement that SQLite can't say: no text for it."""
+    return Sql.of("", statement)
+
+
+def _unnested(name: str, **types: "sa.types.TypeEngine[Any]") -> sa.TableValuedAlias:
+    arrays = [sa.cast(_p(column), postgresql.ARRAY(kind)) for column, kind in types.items()]
+    columns = [sa.column(column, kind) for column, kind in types.items()]
+    return sa.func.unnest(*arrays).table_valued(*columns, name=name).render_derived()
+
+
+_new = _unnested(
+    "new",
+    stream_id=Id,
+    version=Integer,
+    frames=Integer,
+    epoch=Integer,
+    topic=sa.Text(),
+    state=sa.LargeBinary(),
+    outline=sa.LargeBinary(),
+    checksum=Integer,
+)
+_last = events.alias("last")
+_end = (
+    sa.select(_last.c.version, _last.c.frames, _last.c.epoch)
+    .where(_last.c.stream_id == _new.c.stream_id)
+    .order_by(_last.c.version.desc())
+    .limit(1)
+    .lateral("ending")
+)
+_landing = (
+    sa.select(*_new.c)
+    .select_from(_new.join(_end, sa.true()).join(runs, runs.c.run_id == _new.c.stream_id))
+    .where(
+        _end.c.version + _end.c.frames == _new.c.version,
+        _end.c.epoch == _new.c.epoch,
+        runs.c.epoch == _new.c.epoch,
+        runs.c.status == RUNNING,
+    )
+)
+APPEND_OUTPUTS: Final = _only(
+    postgresql.insert(events)
+    .from_select(
+        [column.name for column in _new.c], _landing.with_for_update(key_share=True, of=[runs], skip_locked=True)
+    )
+    .on_conflict_do_nothing()
+    .returning(events.c.stream_id)
+)
+"""The fence for one batch of each of many runs; what landed. A run that somebody else has in hand is passed over.
+
+The row of the run is asked under its lock, so that a fact recorded meanwhile refuses the append; the key settles what
+is left. Nothing is waited for.
+"""
+
+_held = _unnested("held", run_id=Id, epoch=Integer)
+RENEW_LEASES: Final = _only(
+    sa.update(runs)
+    .where(
+        runs.c.run_id == _held.c.run_id,
+        runs.c.epoch == _held.c.epoch,
+        runs.c.worker == _p("holder"),
+        runs.c.status == RUNNING,
+    )
+    .values(lease_until=_p("until"))
+    .returning(runs.c.run_id)
+)
+
+AWAIT_RUN: Final = _only(
+    sa.select(runs.c.version).where(runs.c.run_id == _p("id")).with_for_update(key_share=True, of=[runs])
+)
+"""Wait until nobody else has the run in hand."""

@@ -1,0 +1,218 @@
+"""Connections to PostgreSQL through psycopg, and what its errors mean to the domain.
+
+Imported only where a URL names PostgreSQL: psycopg is an extra.
+"""
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Buffer, Dumper, Loader
+from psycopg.conninfo import make_conninfo
+from psycopg.types.numeric import Int8BinaryDumper
+from sqlalchemy import make_url
+
+from ..domain.errors import Invalid, ReattachError, RecordDamaged, StoreUnavailable
+from .driver import Contended, Cursor, DriverError, Lost, Taken
+from .sqlite import Durability
+
+APPLICATION_NAME: Final = "reattach"
+"""What `pg_stat_activity` calls our sessions."""
+
+CONNECT_TIMEOUT_S: Final = 5
+"""Seconds a connection may take to be made."""
+
+STATEMENT_TIMEOUT_MS: Final = 5_000
+"""Milliseconds a statement may take: every one of ours is bounded work."""
+
+LOCK_TIMEOUT_MS: Final = 4_000
+"""Milliseconds a work that is alone in its transaction waits for a row that others hold. Less than a statement gets."""
+
+GROUP_LOCK_TIMEOUT_MS: Final = 20
+"""Milliseconds a work waits within a group: about as long as others' commits take. Then the group goes on without it.
+
+Every wait of a transaction that holds several works' locks is this short, so that groups can't wait for each other.
+"""
+
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 10_000
+"""Milliseconds after which the server undoes the transaction of a process that stands still: it holds others up."""
+
+KEEPALIVE_IDLE_S: Final = 10
+KEEPALIVE_INTERVAL_S: Final = 5
+KEEPALIVES_MAX: Final = 3
+UNACKNOWLEDGED_MS: Final = 15_000
+"""A connection whose other end has vanished is given up after about 25 s of silence, or 15 s after what was sent."""
+
+_SESSION: Final = {
+    "statement_timeout": STATEMENT_TIMEOUT_MS,
+    "lock_timeout": GROUP_LOCK_TIMEOUT_MS,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    "default_transaction_isolation": "'read committed'",
+    "timezone": "'UTC'",
+    # Every statement of ours has its index. A plan made while a table was empty must not scan it once it is full.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
+_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
+"""serialization_failure, deadlock_detected, lock_not_available."""
+_GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "25006"})
+"""The server ends sessions, or begins; idle for too long; read_only_sql_transaction: it is not the primary any more."""
+_DAMAGE: Final = frozenset({"XX001", "XX002"})
+"""data_corrupted, index_corrupted."""
+
+
+class _Bytes(Dumper):
+    """Bytes as they are, for a column of bytes or of UUIDs: the server knows which from the statement."""
+
+    format = pq.Format.BINARY
+    oid = 0
+
+    def dump(self, obj: bytes) -> Buffer:
+        return obj
+
+
+class _Uuid(Loader):
+    """A UUID as its sixteen bytes: the form in which the store knows identifiers."""
+
+    format = pq.Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
+class PostgresConnection:
+    """A psycopg connection with the face of a `driver.Connection`. Transactions are begun and ended by statements."""
+
+    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+        self.raw = connection
+        self._facts = 0
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, be it a failed one."""
+        return self.raw.info.transaction_status != pq.TransactionStatus.IDLE
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None, /) -> Cursor:
+        """Run a statement, or several of our own words. Raises DriverError."""
+        if statement.startswith("BEGIN"):
+            self._facts = 0
+        with translated(self.raw):
+            text = getattr(statement, "postgres", None)
+            if text is None:
+                return self._execute(statement)
+            return self.raw.cursor(binary=True).execute(text, parameters)
+
+    def _execute(self, words: str) -> "psycopg.Cursor[Any]":
+        with translated(self.raw):
+            return self.raw.execute(words.encode(), prepare=False)
+
+    def executemany(self, statement: str, rows: Iterable[Mapping[str, Any]], /) -> Cursor:
+        """Run a statement for each row, in one trip. Raises DriverError."""
+        with translated(self.raw):
+            cursor = self.raw.cursor(binary=True)
+            cursor.executemany(statement.postgres, rows)  # type: ignore[attr-defined]  # every statement with rows is a Sql
+            return cursor
+
+    def begin(self, lock_timeout_ms: int | None = None) -> int:
+        """Begin a transaction; the server's clock, in microseconds since 1970. Raises DriverError."""
+        patience = f"SET LOCAL lock_timeout={lock_timeout_ms};" if lock_timeout_ms is not None else ""
+        self._facts = 0
+        cursor = self._execute(f"BEGIN;{patience}{_CLOCK}")
+        while cursor.nextset():
+            pass
+        row = cursor.fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def next_fact(self) -> int:
+        """The number of the next fact in this transaction: its place in the feed within it."""
+        self._facts += 1
+        return self._facts
+
+    def commit(self) -> None:
+        """Commit. Raises DriverError; then it is not known whether the transaction was committed."""
+        if self._execute("COMMIT").statusmessage != "COMMIT":  # PostgreSQL answers so where it rolls back
+            raise DriverError(StoreUnavailable("The database undid the transaction instead of committing it."))
+
+    def close(self) -> None:
+        """Let go of it. What is not committed is undone."""
+        self.raw.close()
+
+
+def connection_string(url: str) -> str:
+    """What libpq reads, of a URL with any driver's name in it. Raises ConfigurationError."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return make_conninfo(
+        plain,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        keepalives_idle=KEEPALIVE_IDLE_S,
+        keepalives_interval=KEEPALIVE_INTERVAL_S,
+        keepalives_count=KEEPALIVES_MAX,
+        tcp_user_timeout=UNACKNOWLEDGED_MS,
+        application_name=APPLICATION_NAME,
+    )
+
+
+def connect(url: str, durability: Durability = "strict", *, reads: bool = False) -> PostgresConnection:
+    """A connection as the store uses them; `reads`: it can't write. Raises DriverError."""
+    settings: dict[str, object] = dict(_SESSION)
+    if durability == "relaxed":
+        settings["synchronous_commit"] = "off"
+    if reads:
+        settings["default_transaction_read_only"] = "on"
+    try:
+        connection = psycopg.connect(
+            connection_string(url),
+            autocommit=True,
+            prepare_threshold=0,
+        )
+    except psycopg.Error as error:
+        raise Lost(StoreUnavailable(f"The database can't be reached: {_said(error)}.")) from error
+    adapted = PostgresConnection(connection)
+    connection.adapters.register_dumper(bytes, _Bytes)
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+    connection.adapters.register_loader("uuid", _Uuid)
+    try:
+        # Not as options of the connection: a pooler in between would refuse those.
+        adapted.execute(";".join(f"SET {name}={value}" for name, value in settings.items()))
+    except DriverError:
+        connection.close()
+        raise
+    return adapted
+
+
+@contextmanager
+def translated(connection: "psycopg.Connection[Any] | None" = None) -> Generator[None]:
+    """Raise what the stores understand."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _error(error, gone=connection is not None and connection.closed) from error
+
+
+def _error(error: psycopg.Error, *, gone: bool) -> DriverError:
+    state = error.sqlstate or ""
+    said = _said(error)
+    failed: ReattachError = StoreUnavailable(f"The database did not do it: {said}.")
+    if gone or state in _GONE or state.startswith("08") or (not state and isinstance(error, psycopg.OperationalError)):
+        return Lost(failed)
+    if state in _AGAIN:
+        return Contended(failed)
+    if isinstance(error, psycopg.IntegrityError):
+        return Taken(failed)
+    if isinstance(error, psycopg.DataError):
+        return DriverError(Invalid(f"The database can't hold this text: {said}."))
+    if state in _DAMAGE:
+        return DriverError(RecordDamaged(f"The database is damaged: {said}."))
+    return DriverError(failed)
+
+
+def _said(error: psycopg.Error) -> str:
+    return f"{error}".strip().rstrip(".").partition("\n")[0] or type(error).__name__

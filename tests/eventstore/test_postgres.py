@@ -1,0 +1,52 @@
+"""PostgreSQL keeps the contract of every store, on a real server."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from reattach.infrastructure.eventstore import open_store
+
+from ..postgres import new_database
+from .contract import StoreContract
+from .contract_appends import AppendContract
+from .contract_facts import FactContract
+from .contract_reads import ReadContract
+from .contract_sessions import SessionContract
+from .contract_snapshots import SnapshotContract
+from .world import ManualClock, OpenStore
+
+
+@lru_cache
+def database(_: Path) -> str:
+    """The database that belongs to a test's directory."""
+    return new_database()
+
+
+class Postgres(StoreContract):
+    def open(self, directory: Path, clock: ManualClock) -> OpenStore:
+        return open_store(database(directory), clock)
+
+
+@pytest.mark.anyio
+class TestAppends(Postgres, AppendContract):
+    pass
+
+
+@pytest.mark.anyio
+class TestFacts(Postgres, FactContract):
+    pass
+
+
+@pytest.mark.anyio
+class TestReads(Postgres, ReadContract):
+    pass
+
+
+@pytest.mark.anyio
+class TestSessions(Postgres, SessionContract):
+    pass
+
+
+class TestSnapshots(Postgres, SnapshotContract):
+    pass
