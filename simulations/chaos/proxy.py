@@ -14,6 +14,9 @@ PIECE_BYTES: Final = 65_536
 SLOW_BYTES: Final = 512
 """Bytes of one piece while a link is slow."""
 
+Target = tuple[str, int] | str
+"""Who is behind a link: an address, or the path of a socket."""
+
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -34,7 +37,7 @@ class Link:
     answer but a reset.
     """
 
-    def __init__(self, target: Callable[[], tuple[str, int]], lose: Callable[[bytes], bool] = lambda _: False) -> None:
+    def __init__(self, target: Callable[[], Target], lose: Callable[[bytes], bool] = lambda _: False) -> None:
         self.weather = Weather()
         self.accepted = 0
         """Connections so far."""
@@ -104,7 +107,7 @@ class Link:
         there: asyncio.StreamWriter | None = None
         try:
             await self._calm.wait()
-            from_server, there = await asyncio.open_connection(*self._target())
+            from_server, there = await _connected(self._target())
             self._open[task] = (writer, there)
             await self._pass(reader, writer, from_server, there)
         except asyncio.CancelledError:
@@ -158,6 +161,12 @@ class Link:
                 await sink.drain()
             if asks:
                 sink.write_eof()
+
+
+async def _connected(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(target, str):
+        return await asyncio.open_unix_connection(target)
+    return await asyncio.open_connection(*target)
 
 
 def _reset_on_close(writer: asyncio.StreamWriter) -> None:

@@ -20,8 +20,9 @@ from ..timeline import page
 from ..verdicts import Verdict
 from .databases import Database, database_of
 from .film import Film
+from .outcome import ChaosLoop, Options, Outcome
 from .plan import plan
-from .world import ChaosLoop, Options, Outcome, World
+from .world import World
 
 if TYPE_CHECKING:
     from ...adapters.cli.terminal import Terminal
@@ -42,7 +43,7 @@ def chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
     """The command. Raises UsageError."""
     folder = Path(tempfile.mkdtemp(prefix="reattach-chaos-"))
     try:
-        database = database_of(options.database or f"sqlite:///{folder / 'reattach.db'}")
+        database = database_of(options.database or f"sqlite:///{folder / 'reattach.db'}", options.restart)
         asked = _asked(options, folder)
         command = _command(options, asked)
         others = len(plan(asked.seed, asked.seconds, asked.kills, database.faults)) - asked.kills
@@ -94,7 +95,7 @@ def _command(options: argparse.Namespace, asked: Options) -> str:
     words = [*invocation(), "chaos", "--seed", str(asked.seed), "--minutes", f"{options.minutes:g}"]
     for name in ("servers", "workers", "readers", "kills"):
         words += [f"--{name}", str(getattr(asked, name))]
-    for name in ("database", "planted"):
+    for name in ("database", "restart", "planted"):
         words += [f"--{name}", getattr(options, name)] if getattr(options, name) else []
     return shlex.join(words)
 

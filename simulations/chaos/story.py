@@ -101,7 +101,7 @@ class Story:
 
     async def live(self) -> None:
         """From the session's beginning to the last frame that anybody waits for. Raises a Violation."""
-        self._author = Client(self, f"{self.name}a")
+        self._author, self._intruder = Client(self, f"{self.name}a"), Client(self, f"{self.name}i")
         self._people = [Deciding(self._author, self.board), Deciding(Client(self, f"{self.name}b"), self.board)]
         self.session_id = session_id = await self._begin()
         onlooker = reader(Client(self, f"{self.name}s"), session_id=session_id, restless=RESTLESS, took=self._saw)
@@ -132,7 +132,7 @@ class Story:
         """Start a run, perhaps two at once; whoever follows one sees it to its end."""
         starts = [self._start(session_id, self._author, f"{self.name}, turn {turn}")]
         if self.tape.chance("intrudes", INTRUDES_P):
-            starts.append(self._start(session_id, Client(self, f"{self.name}i"), f"{self.name}, turn {turn}, too"))
+            starts.append(self._start(session_id, self._intruder, f"{self.name}, turn {turn}, too"))
         begun = [run_id for run_id in await asyncio.gather(*starts) if run_id is not None]
         if not begun:
             detail = f"{self.name}: nobody may start a run in {session_id}, in which none is active."

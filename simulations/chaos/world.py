@@ -3,27 +3,22 @@
 import asyncio
 import contextlib
 import socket
-import time
 import traceback
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from ...domain.ports import Store
-from ...infrastructure.clock import SystemClock
-from ...infrastructure.eventstore import open_store
+from ...infrastructure.eventstore import is_postgres, migrate_database, open_store
 from ...infrastructure.verify import breaks
-from ..process import EPOCH
 from ..violation import Violation
 from ..workload.remote import RemoteWorker
 from .databases import Database
 from .faults import Faults
 from .film import Film
 from .judge import Judge
+from .outcome import Options, Outcome
 from .plan import plan
 from .processes import LEASE_S, Command, NotStarted, Process
 from .proxy import Link
@@ -46,54 +41,10 @@ REPORT_S: Final = 1.0
 AGENTS: Final = f"{__package__}.agents:agents"
 """What servers offer and workers run."""
 
+LOOPBACK: Final = "127.0.0.1"
+"""Where everything listens, unless there are hosts."""
+
 ACTIVE: Final = ("pending", "running", "waiting_for_approval")
-
-
-class ChaosLoop(asyncio.SelectorEventLoop):
-    """Its clock counts as a simulated world's does: seconds since 2026, by this machine's clock."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._offset = time.time() - EPOCH.timestamp() - time.monotonic()
-
-    def time(self) -> float:
-        """Seconds since the worlds began; it never goes back."""
-        return time.monotonic() + self._offset
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a chaos is to be."""
-
-    seconds: float
-    servers: int
-    workers: int
-    readers: int
-    kills: int
-    seed: int
-    folder: Path
-    planted: str | None = None
-    """A bug that all processes have: is it found?"""
-
-
-@dataclass
-class Outcome:
-    """What came of it, so far and in the end."""
-
-    violation: Violation | None = None
-    trouble: str | None = None
-    elapsed_s: float = 0.0
-    kills: int = 0
-    faults: Counter[str] = field(default_factory=Counter[str])
-    stories: int = 0
-    runs: int = 0
-    streams: int = 0
-    frames: int = 0
-    resumes: int = 0
-    takeovers: int = 0
-    decisions: int = 0
-    marks: Counter[str] = field(default_factory=Counter[str])
-    phase: str = "starting"
 
 
 class World:
@@ -111,9 +62,10 @@ class World:
         self._failed: asyncio.Future[None] = self.loop.create_future()
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._links: dict[str, Link] = {}
+        self._ways: Mapping[str, Link] = {}
         self._stories: list[Story] = []
         self._told = 0
-        self.network = Sockets(lambda: {name: ("127.0.0.1", link.port) for name, link in self._links.items()})
+        self.network = Sockets(lambda: {name: (LOOPBACK, link.port) for name, link in self._links.items()})
 
     # What stories need.
 
@@ -146,7 +98,12 @@ class World:
         started = self.loop.time()
         reporting = self.spawn("progress", self._progress(started))
         try:
-            async with self._processes() as (servers, workers), open_store(self._database.url, SystemClock()) as store:
+            migrate_database(self._database.url)
+            async with (
+                self._database.opened(LOOPBACK) as (url, self._ways),
+                self._processes(url) as (servers, workers),
+                open_store(self._database.url) as store,
+            ):
                 living = self.loop.create_task(self._live(servers, workers, store))
                 await asyncio.wait((living, self._failed), return_when=asyncio.FIRST_COMPLETED)
                 living.cancel()
@@ -178,17 +135,16 @@ class World:
             self.outcome.trouble = "".join(traceback.format_exception(error))
 
     @asynccontextmanager
-    async def _processes(self) -> AsyncGenerator[tuple[list[Process], list[Process]], None]:
+    async def _processes(self, url: str) -> AsyncGenerator[tuple[list[Process], list[Process]], None]:
         servers: list[Process] = []
         for n in range(self._options.servers):
             port = free_port()
             link = self._links[f"n{n}"] = Link(partial(_local, port))
             await link.open()
-            servers.append(self._process(f"n{n}", "serve", "--no-worker", "--port", str(port)))
-        workers = [self._process(f"w{n}", "worker") for n in range(self._options.workers)]
+            servers.append(self._process(f"n{n}", url, "serve", "--no-worker", "--port", str(port)))
+        workers = [self._process(f"w{n}", url, "worker") for n in range(self._options.workers)]
         try:
-            await servers[0].start()  # it brings the schema; nobody else need wait for that
-            await asyncio.gather(*(process.start() for process in (*servers[1:], *workers)))
+            await asyncio.gather(*(process.start() for process in (*servers, *workers)))
             yield servers, workers
         finally:
             for process in (*servers, *workers):
@@ -197,14 +153,16 @@ class World:
             for link in self._links.values():
                 await link.close()
 
-    def _process(self, name: str, command: str, *arguments: str) -> Process:
-        line = (command, "--database", self._database.url, "--agents", AGENTS, *arguments)
+    def _process(self, name: str, url: str, command: str, *arguments: str) -> Process:
+        line = (command, "--database", url, "--agents", AGENTS, *arguments)
         return Process(
             name, Command(line, {}, planted=self._options.planted), self._options.folder, self.film, self.fail
         )
 
     async def _live(self, servers: Sequence[Process], workers: Sequence[Process], store: Store) -> None:
-        faults = Faults(servers, workers, self._links, self._database, film=self.film, spawn=self.spawn)
+        faults = Faults(
+            servers, workers, {**self._links, **self._ways}, self._database, film=self.film, spawn=self.spawn
+        )
         self.outcome.faults = faults.counts
         self.outcome.phase = "faults"
         self.film.emit("phase", name="faults")
@@ -226,6 +184,10 @@ class World:
         for process in (*servers, *workers):
             await process.terminate()
         self._verify()
+
+    def _faults(self, servers: Sequence[Process], workers: Sequence[Process]) -> Faults:
+        links = {**self._links, **self._ways}
+        return Faults(servers, workers, links, self._database, film=self.film, spawn=self.spawn)
 
     async def _slot(self, n: int, slots: int, store: Store) -> None:
         """One story after the other, until the faults are over."""
@@ -269,6 +231,8 @@ class World:
 
     def _verify(self) -> None:
         """Every record and every row, read once more from the database itself."""
+        if is_postgres(self._database.url):
+            return  # `verify` reads files only, so far
         found = next(breaks(self._database.url), None)
         if found is not None:
             raise Violation("database-damaged", f"{found.stream} seq {found.seq}: {found.what}")
@@ -288,10 +252,10 @@ class World:
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((LOOPBACK, 0))
         port: int = listener.getsockname()[1]
         return port
 
 
 def _local(port: int) -> tuple[str, int]:
-    return "127.0.0.1", port
+    return LOOPBACK, port
