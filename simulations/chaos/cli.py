@@ -29,6 +29,7 @@ def add(commands: Commands) -> None:
     chaos.add_argument("--kills", type=int, metavar="N", help="times kill -9 hits one (default: 10 a minute)")
     chaos.add_argument("--database", metavar="URL", help="an empty one (default: a new SQLite file)")
     chaos.add_argument("--restart", metavar="COMMAND", help="what restarts the database's server at once, now and then")
+    chaos.add_argument("--hosts", type=int, default=0, metavar="N", help="spread them over N network namespaces (root)")
     chaos.add_argument("--seed", type=int, metavar="N", help="of the plan of faults (default: from the clock)")
     chaos.add_argument("--html", metavar="FILE", help="draw the end of it here")
     chaos.add_argument("--found", default="chaos-found", metavar="DIR", help="where to keep the logs of a finding")

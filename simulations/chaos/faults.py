@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .databases import Database
+from .hosts import Host, Hosts
 from .plan import Fault
 from .processes import Process, free
 from .proxy import Link
@@ -38,6 +39,7 @@ class Faults:
         workers: Sequence[Process],
         links: Mapping[str, Link],
         database: Database,
+        hosts: Hosts,
         *,
         film: "Film",
         spawn: Spawns,
@@ -47,6 +49,7 @@ class Faults:
         self._workers = workers
         self._links = links
         self._database = database
+        self._hosts = hosts
         self._film = film
         self._spawn = spawn
         self._lasting: list[asyncio.Task[None]] = []
@@ -78,6 +81,8 @@ class Faults:
             await self._process(fault, what, self._servers if role == "server" else self._workers)
         elif fault.kind in ("sever", "restart"):
             await self._to_the_database(fault)
+        elif fault.kind == "cut-host":
+            await self._to_a_host(fault)
         else:
             self._to_a_link(fault)
 
@@ -135,6 +140,19 @@ class Faults:
     async def _calm(self, link: Link, after_s: float) -> None:
         await self._pass(after_s)
         link.calm()
+
+    async def _to_a_host(self, fault: Fault) -> None:
+        hosts = self._hosts.cables
+        host = hosts[fault.nth % len(hosts)]
+        self.counts[fault.kind] += 1
+        self._film.emit("cut", proc=None, a=host.name, b="everybody else", s=fault.for_s, how="its cable is pulled out")
+        await self._hosts.cut_off(host)
+        self._last(f"{host.name}/cut-off", self._bring_back(host, fault.for_s))
+
+    async def _bring_back(self, host: Host, after_s: float) -> None:
+        await self._pass(after_s)
+        await self._hosts.bring_back(host)
+        self._film.emit("mend", proc=None, host=host.name)
 
     async def _to_the_database(self, fault: Fault) -> None:
         self.counts[fault.kind] += 1

@@ -33,6 +33,8 @@ class Options:
     kills: int
     seed: int
     folder: Path
+    hosts: int = 0
+    """Network namespaces to spread the processes over; 0: this machine alone."""
     planted: str | None = None
     """A bug that all processes have: is it found?"""
 

@@ -35,11 +35,15 @@ KINDS: Final = {
     "refuse": 1,
     "sever": 3,
     "restart": 1,
+    "cut-host": 4,
 }
 """Faults besides kills, and how frequent they are among each other."""
 
-DATABASE: Final = ("sever", "restart")
-"""Those that the database must be able to suffer."""
+SOMETIMES: Final = ("sever", "restart", "cut-host")
+"""Those that the database must be able to suffer, or hosts."""
+
+CUT_OFF_S: Final = (LEASE_S * 1.5, LEASE_S * 3)
+"""How long a host is cut off: beyond its workers' leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +56,18 @@ class Fault:
     for_s: float
 
 
-def plan(seed: int, seconds: float, kills: int, database_faults: Sequence[str]) -> list[Fault]:
-    """All faults in the order of time. The same seed and numbers give the same plan."""
+def plan(seed: int, seconds: float, kills: int, possible: Sequence[str]) -> list[Fault]:
+    """All faults in the order of time. The same seed and numbers give the same plan.
+
+    `possible` are those that only some databases or hosts can suffer.
+    """
     rng = random.Random(seed)
-    kinds = [kind for kind in KINDS if kind not in DATABASE or kind in database_faults]
+    kinds = [kind for kind in KINDS if kind not in SOMETIMES or kind in possible]
     every_s = seconds / max(1, kills)
     faults = [_kill(rng, (n + rng.random()) * every_s) for n in range(kills)]
     for _ in range(round(seconds / 60 * OTHERS_PER_MINUTE)):
         (kind,) = rng.choices(kinds, [KINDS[kind] for kind in kinds])
-        lasts = STOPPED_S if kind.startswith("stop") else WEATHER_S
+        lasts = STOPPED_S if kind.startswith("stop") else CUT_OFF_S if kind == "cut-host" else WEATHER_S
         faults.append(Fault(rng.uniform(0, seconds), kind, rng.randrange(1000), rng.choice(lasts)))
     return sorted(faults, key=lambda fault: fault.at_s)
 

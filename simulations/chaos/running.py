@@ -22,7 +22,7 @@ from .databases import Database, database_of
 from .film import Film
 from .outcome import ChaosLoop, Options, Outcome
 from .plan import plan
-from .world import World
+from .world import World, possible
 
 if TYPE_CHECKING:
     from ...adapters.cli.terminal import Terminal
@@ -46,7 +46,7 @@ def chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
         database = database_of(options.database or f"sqlite:///{folder / 'reattach.db'}", options.restart)
         asked = _asked(options, folder)
         command = _command(options, asked)
-        others = len(plan(asked.seed, asked.seconds, asked.kills, database.faults)) - asked.kills
+        others = len(plan(asked.seed, asked.seconds, asked.kills, possible(asked, database))) - asked.kills
         terminal.note(
             f"seed {asked.seed}: {asked.servers} servers, {asked.workers} workers, {asked.readers} readers on "
             f"{database.url}; {asked.kills} kills and {others} other faults in {clock(asked.seconds)}"
@@ -87,13 +87,13 @@ def _asked(options: argparse.Namespace, folder: Path) -> Options:
     if options.planted is not None:
         known_bug(options.planted)
     people = options.servers, options.workers, options.readers
-    return Options(seconds, *people, kills, seed, folder, options.planted)
+    return Options(seconds, *people, kills, seed, folder, options.hosts, options.planted)
 
 
 def _command(options: argparse.Namespace, asked: Options) -> str:
     """What does the same again, as far as chance allows."""
     words = [*invocation(), "chaos", "--seed", str(asked.seed), "--minutes", f"{options.minutes:g}"]
-    for name in ("servers", "workers", "readers", "kills"):
+    for name in ("servers", "workers", "readers", "kills", *(("hosts",) if asked.hosts else ())):
         words += [f"--{name}", str(getattr(asked, name))]
     for name in ("database", "restart", "planted"):
         words += [f"--{name}", getattr(options, name)] if getattr(options, name) else []

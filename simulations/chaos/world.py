@@ -17,6 +17,7 @@ from ..workload.remote import RemoteWorker
 from .databases import Database
 from .faults import Faults
 from .film import Film
+from .hosts import Host, NoHosts, hosts_of
 from .judge import Judge
 from .outcome import Options, Outcome
 from .plan import plan
@@ -42,7 +43,15 @@ AGENTS: Final = f"{__package__}.agents:agents"
 """What servers offer and workers run."""
 
 LOOPBACK: Final = "127.0.0.1"
-"""Where everything listens, unless there are hosts."""
+"""Where the links in front of servers listen: the people are on this machine."""
+
+CLIENTS_TOKEN: Final = "of-the-people"
+WORKERS_TOKEN: Final = "of-the-workers"
+TOKENS: Final = {"REATTACH_TOKENS": f"default={CLIENTS_TOKEN},*={WORKERS_TOKEN}"}
+"""Who may what, where servers listen on more than loopback."""
+
+WORKERS_PATHS: Final = ("/output", "/suspend", "/complete", "/fail", "/release")
+"""How the paths of workers end."""
 
 ACTIVE: Final = ("pending", "running", "waiting_for_approval")
 
@@ -65,7 +74,8 @@ class World:
         self._ways: Mapping[str, Link] = {}
         self._stories: list[Story] = []
         self._told = 0
-        self.network = Sockets(lambda: {name: (LOOPBACK, link.port) for name, link in self._links.items()})
+        headers = _credentials if options.hosts else _nothing
+        self.network = Sockets(lambda: {name: (LOOPBACK, link.port) for name, link in self._links.items()}, headers)
 
     # What stories need.
 
@@ -100,7 +110,8 @@ class World:
         try:
             migrate_database(self._database.url)
             async with (
-                self._database.opened(LOOPBACK) as (url, self._ways),
+                hosts_of(self._options.hosts) as self._hosts,
+                self._database.opened(self._hosts.bridge) as (url, self._ways),
                 self._processes(url) as (servers, workers),
                 open_store(self._database.url) as store,
             ):
@@ -113,7 +124,7 @@ class World:
                     process.check_log()
         except Violation as violation:
             self.outcome.violation = violation
-        except NotStarted as error:
+        except (NotStarted, NoHosts) as error:
             self.outcome.trouble = str(error)
         except Exception:  # noqa: BLE001  - a bug of the harness says nothing about the code under test
             self.outcome.trouble = traceback.format_exc()
@@ -139,10 +150,12 @@ class World:
         servers: list[Process] = []
         for n in range(self._options.servers):
             port = free_port()
-            link = self._links[f"n{n}"] = Link(partial(_local, port))
+            host = self._host(n)
+            link = self._links[f"n{n}"] = Link(partial(_address, host, port))
             await link.open()
-            servers.append(self._process(f"n{n}", url, "serve", "--no-worker", "--port", str(port)))
-        workers = [self._process(f"w{n}", url, "worker") for n in range(self._options.workers)]
+            serve = ("serve", "--no-worker", "--host", host.address, "--port", str(port))
+            servers.append(self._process(f"n{n}", url, host, *serve))
+        workers = [self._process(f"w{n}", url, self._host(n), "worker") for n in range(self._options.workers)]
         try:
             await asyncio.gather(*(process.start() for process in (*servers, *workers)))
             yield servers, workers
@@ -153,16 +166,17 @@ class World:
             for link in self._links.values():
                 await link.close()
 
-    def _process(self, name: str, url: str, command: str, *arguments: str) -> Process:
+    def _host(self, n: int) -> Host:
+        return self._hosts.all[n % len(self._hosts.all)]
+
+    def _process(self, name: str, url: str, host: Host, command: str, *arguments: str) -> Process:
         line = (command, "--database", url, "--agents", AGENTS, *arguments)
-        return Process(
-            name, Command(line, {}, planted=self._options.planted), self._options.folder, self.film, self.fail
-        )
+        command_line = Command(line, TOKENS if host.open else {}, host.prefix, self._options.planted)
+        return Process(name, command_line, self._options.folder, self.film, self.fail)
 
     async def _live(self, servers: Sequence[Process], workers: Sequence[Process], store: Store) -> None:
-        faults = Faults(
-            servers, workers, {**self._links, **self._ways}, self._database, film=self.film, spawn=self.spawn
-        )
+        links = {**self._links, **self._ways}
+        faults = Faults(servers, workers, links, self._database, self._hosts, film=self.film, spawn=self.spawn)
         self.outcome.faults = faults.counts
         self.outcome.phase = "faults"
         self.film.emit("phase", name="faults")
@@ -171,7 +185,7 @@ class World:
         ground = Story(self, 1_000_000, 0)  # where those stand who belong to no story
         remotes = [ground.spawn(f"x{n}", RemoteWorker(ground, f"x{n}").live()) for n in range(REMOTES)]
         options = self._options
-        planned = plan(options.seed, options.seconds, options.kills, self._database.faults)
+        planned = plan(options.seed, options.seconds, options.kills, possible(options, self._database))
         await faults.carry_out(planned)
         self.outcome.phase = "settling"
         self.film.emit("phase", name="heal")
@@ -184,10 +198,6 @@ class World:
         for process in (*servers, *workers):
             await process.terminate()
         self._verify()
-
-    def _faults(self, servers: Sequence[Process], workers: Sequence[Process]) -> Faults:
-        links = {**self._links, **self._ways}
-        return Faults(servers, workers, links, self._database, film=self.film, spawn=self.spawn)
 
     async def _slot(self, n: int, slots: int, store: Store) -> None:
         """One story after the other, until the faults are over."""
@@ -249,6 +259,11 @@ class World:
             await asyncio.sleep(REPORT_S)
 
 
+def possible(options: Options, database: Database) -> Sequence[str]:
+    """The faults that only this database and these hosts can suffer."""
+    return (*database.faults, *(("cut-host",) if options.hosts else ()))
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as listener:
@@ -257,5 +272,15 @@ def free_port() -> int:
         return port
 
 
-def _local(port: int) -> tuple[str, int]:
-    return LOOPBACK, port
+def _address(host: Host, port: int) -> tuple[str, int]:
+    return host.address, port
+
+
+def _credentials(path: str) -> tuple[tuple[str, str], ...]:
+    """Of a client, or of a worker where only workers may."""
+    token = WORKERS_TOKEN if path.startswith("/v1/work/") or path.endswith(WORKERS_PATHS) else CLIENTS_TOKEN
+    return (("Authorization", f"Bearer {token}"),)
+
+
+def _nothing(_: str) -> tuple[tuple[str, str], ...]:
+    return ()
