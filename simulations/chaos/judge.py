@@ -6,6 +6,7 @@ outside; what the log itself says, and what everybody was answered and shown, is
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -30,6 +31,11 @@ CLAIMS: Final = ("run.claimed", "step.reset")
 """The last frames of records under which a worker gets a lease."""
 
 
+OVERLAP_S: Final = 0.5
+"""Seconds by which a run may seem to begin before the one before it has ended: a transaction may take its time from its
+beginning, and wait for the session."""
+
+
 class Judge:
     """Takes a session's rows in, run by run, as they were committed; then what people were shown and answered."""
 
@@ -52,6 +58,7 @@ class Judge:
         for run_id, records in self._rows.records.items():
             self._run(run_id, records)
         self._all_there(told)
+        self._one_by_one()
         for run in self.safety.runs.values():
             projections.check_rows(self._rows, run)
             projections.check_head(self._rows, run)
@@ -88,6 +95,15 @@ class Judge:
                 raise Violation("run-unasked", f"Nobody was told of {run_id}, and it is there.", run_id=run_id)
             if run.now.status not in FINAL:
                 raise Violation("run-stuck", f"{run_id} is still {run.now.status}.", run_id=run_id)
+
+    def _one_by_one(self) -> None:
+        """Raises session-busy-twice: the oracle is told of one run after the other, and can't see that two overlap."""
+        runs = [run.log for run in self.safety.runs.values()]
+        for before, after in pairwise(runs):
+            overlap = before.times[-1] - after.times[0]
+            if overlap > timedelta(seconds=OVERLAP_S):
+                detail = f"{after.run_id} began {overlap} before {before.run_id} had ended."
+                raise Violation("session-busy-twice", detail, run_id=after.run_id)
 
 
 def _intent(frame: Mapping[str, Any]) -> str | None:

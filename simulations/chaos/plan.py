@@ -10,7 +10,7 @@ from .processes import LEASE_S
 SERVER_KILLS_P: Final = 0.4
 """Part of the kills that hit servers; the others hit workers."""
 
-OTHERS_PER_MINUTE: Final = 20
+OTHERS_PER_MINUTE: Final = 24
 """Faults besides kills."""
 
 DOWN_S: Final = (0.0, 0.0, 0.3, 1.0, LEASE_S * 1.5)
@@ -24,7 +24,7 @@ WEATHER_S: Final = (0.5, 2.0, 5.0)
 
 KINDS: Final = {
     "stop-server": 2,
-    "stop-worker": 4,
+    "stop-worker": 7,
     "drain-server": 2,
     "drain-worker": 2,
     "cut": 2,

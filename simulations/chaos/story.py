@@ -13,6 +13,8 @@ from ..violation import Violation
 from ..workload.board import Board
 from ..workload.client import Client
 from ..workload.deciding import THINK_S, Deciding
+from ..workload.follower import Follower
+from ..workload.program import Program
 from ..workload.readers import reader
 from ..workload.scripts import AGENTS, draw_config, draw_script
 from .recorder import RecordedDelivery, RecordedFollowing
@@ -33,7 +35,7 @@ CANCELS_P: Final = 0.15
 INTRUDES_P: Final = 0.25
 """Part of the turns in which somebody else starts a run at the same time."""
 
-LONG_P: Final = 0.25
+LONG_P: Final = 0.4
 """Part of the scripts that say something long besides."""
 
 LONG: Final = {"text": "All work and no play makes a long answer. " * 6, "chunk": 3, "delay_ms": 12}
@@ -174,7 +176,7 @@ class Story:
             took = self._people[n].took if n < len(self._people) else _only_looks
             one = reader(Client(self, name), run_id, restless=RESTLESS * (n % 2), took=took)
             late_s = self.tape.pick(f"late:{name}", (0.0, 0.0, 0.5, 2.0))
-            following.append(self.spawn(name, _later(late_s, one.follow())))
+            following.append(self.spawn(name, _later(late_s, one)))
         if self.tape.chance("cancels", CANCELS_P):
             for people in self._people[: 1 + self.tape.draw("cancels.both", 2)]:
                 self.spawn(f"{self.name}/cancel", people.cancel_later(run_id))
@@ -199,6 +201,6 @@ def _only_looks(_: Seen) -> None:
     """Most readers decide nothing."""
 
 
-async def _later(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+async def _later(seconds: float, one: Follower | Program) -> None:
     await asyncio.sleep(seconds)
-    await work
+    await one.follow()
