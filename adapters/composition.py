@@ -18,7 +18,8 @@ from ..domain.identifiers import RUN_PREFIX, identifier
 from ..domain.ports import Clock, Ids, Store
 from ..domain.requests import Limits
 from ..infrastructure.clock import SystemClock, UuidV7
-from ..infrastructure.eventstore import open_store
+from ..infrastructure.eventstore import migrate_database, open_store
+from ..infrastructure.migrations import HEAD
 from ..infrastructure.settings import Settings
 from ..infrastructure.settings import load_settings as _load_settings
 from ..infrastructure.verify import breaks
@@ -57,6 +58,14 @@ def load_settings(**overrides: Any) -> Settings:
 def verified(settings: Settings) -> Iterator[str]:
     """What is wrong in the database, a line each; nothing for a healthy one. Raises as `verify.breaks` does."""
     return (f"{found.stream} seq {found.seq}: {found.what}" for found in breaks(settings.database))
+
+
+def migrated(settings: Settings) -> str:
+    """Bring the database to this version's schema, and say what was done. Raises as `migrate_database` does."""
+    before = migrate_database(settings.database)
+    if before == HEAD:
+        return f"{settings.database_shown} has the schema {HEAD} already."
+    return f"{settings.database_shown} now has the schema {HEAD} ({before or 'nothing'} before)."
 
 
 def system_clock() -> Clock:
@@ -161,7 +170,7 @@ async def running(settings: Settings) -> AsyncGenerator[Service, None]:
     clock, ids = system_clock(), system_ids()
     agents = load_agents(settings.agents or DEFAULT_AGENTS)
     mcp = _mcp(settings, ids)
-    async with open_store(settings.database, clock, durability=settings.durability) as store:
+    async with open_store(settings.database, durability=settings.durability) as store:
         service = compose(store, settings, clock, ids, agents=agents, name=_process_name(ids), mcp=mcp)
         async with mcp.serving(service.app) if mcp is not None else contextlib.nullcontext():
             service.start()
@@ -224,13 +233,12 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
 async def work(settings: Settings, announce: Callable[[str], None] = print) -> None:
     """Run agents without a server until SIGTERM or SIGINT, then drain: runs finish or are handed back."""
     stop = stop_asked()
-    clock, ids = system_clock(), system_ids()
-    agents = load_agents(settings.agents or DEFAULT_AGENTS)
-    async with open_store(settings.database, clock, durability=settings.durability) as store:
+    ids, agents = system_ids(), load_agents(settings.agents or DEFAULT_AGENTS)
+    async with open_store(settings.database, durability=settings.durability) as store:
         application = _application(store, settings, ids, agents)
         worker = Worker(application, _process_name(ids), _here(agents), _worker_times(settings))
         announce(
-            f"Reattach works as {worker.name} (agents: {', '.join(agents)}; database: {settings.database}; "
+            f"Reattach works as {worker.name} (agents: {', '.join(agents)}; database: {settings.database_shown}; "
             f"at most {settings.concurrency} runs at once)"
         )
         stuck = await attend(worker, stop, settings.drain_grace_s, announce)
@@ -241,7 +249,7 @@ def _greeting(server: _Server, service: Service, settings: Settings) -> str:
     host, port = server.servers[0].sockets[0].getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     agents = ", ".join(service.application.agents)
-    return f"Reattach listens on http://{host}:{port} (agents: {agents}; database: {settings.database})"
+    return f"Reattach listens on http://{host}:{port} (agents: {agents}; database: {settings.database_shown})"
 
 
 def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:

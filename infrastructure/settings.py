@@ -4,6 +4,7 @@ Read once, at the start, from the command line and the environment (`REATTACH_<N
 later.
 """
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final, Literal
@@ -20,6 +21,8 @@ OTHERS: Final = ("REATTACH_URL", "REATTACH_TOKEN")
 TESTS_PREFIX: Final = "REATTACH_TEST_"
 """What begins so belongs to tests."""
 
+_PASSWORD: Final = re.compile(r"(?<=://)([^:/@]*):[^@/]*@")
+
 Seconds = float
 
 
@@ -30,7 +33,9 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs tokens")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    database: str = Field("sqlite:///reattach.db", description="where everything is kept")
+    database: str = Field(
+        "sqlite:///reattach.db", description="where everything is kept: sqlite:///file or postgresql://host/name"
+    )
     durability: Literal["strict", "relaxed"] = Field(
         "strict", description="strict: fsync before anything is visible; relaxed: a power cut may lose the last second"
     )
@@ -60,6 +65,11 @@ class Settings(BaseModel):
     keepalive_s: Seconds = Field(10.0, gt=0, description="longest silence on a stream; proxies cut at 30 to 60 s")
     retry_s: Seconds = Field(1.0, ge=0.1, description="what clients are told to wait before they reconnect")
     body_bytes_max: int = Field(1_048_576, ge=1024, description="bytes of one request body")
+
+    @property
+    def database_shown(self) -> str:
+        """The database's URL as it may be printed: without its password."""
+        return _PASSWORD.sub(r"\1:(hidden)@", self.database)
 
     @property
     def loopback(self) -> bool:

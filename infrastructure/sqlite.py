@@ -41,7 +41,10 @@ def database_path(url: str) -> Path:
 
 
 def _supported(url: str) -> str:
-    return f"{url!r:.200} is no supported database; give sqlite:///relative.db or sqlite:////absolute/path.db."
+    return (
+        f"{url!r:.200} is no supported database; give sqlite:///relative.db, sqlite:////absolute/path.db "
+        "or postgresql://user@host/name."
+    )
 
 
 def connect_writer(path: Path, durability: Durability) -> sqlite3.Connection:

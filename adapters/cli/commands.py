@@ -9,7 +9,7 @@ from typing import Final
 
 from ...domain.errors import ReattachError
 from ..client import Unreachable
-from . import deciding, mcp, running, serving, tail, verifying
+from . import deciding, mcp, migrating, running, serving, tail, verifying
 from .exits import Exit, UsageError, exit_of
 from .options import DEFAULT_URL, Commands, invocation
 from .screen import compact
@@ -51,6 +51,6 @@ def execute(arguments: Sequence[str], extra: Sequence[Callable[[Commands], None]
 def _parser(extra: Sequence[Callable[[Commands], None]]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reattach", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for declare in (serving.add, running.add, tail.add, deciding.add, mcp.add, verifying.add, *extra):
+    for declare in (serving.add, running.add, tail.add, deciding.add, mcp.add, migrating.add, verifying.add, *extra):
         declare(commands)
     return parser

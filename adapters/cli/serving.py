@@ -1,7 +1,6 @@
 """`reattach serve`, `reattach worker` and `reattach config`."""
 
 import argparse
-import re
 import sys
 from typing import Any, Final
 
@@ -11,7 +10,6 @@ from .exits import Exit, UsageError
 from .options import Commands
 from .terminal import Terminal
 
-_PASSWORD: Final = re.compile(r"(?<=://)([^:/@]*):[^@/]*@")
 _HIDDEN: Final = "(hidden)"
 _DATABASE: Final = "where everything is kept (default: sqlite:///reattach.db)"
 _AGENTS: Final = "the agents to load (default: the demo agents)"
@@ -71,7 +69,7 @@ def _work(options: argparse.Namespace, _: Terminal) -> int:
 
 
 def _announce(line: str) -> None:
-    print(_without_password(line), flush=True)
+    print(line, flush=True)
 
 
 def _config(options: argparse.Namespace, _: Terminal) -> int:
@@ -79,6 +77,7 @@ def _config(options: argparse.Namespace, _: Terminal) -> int:
 
     settings = load_settings(**_overrides(options))
     values = {name: _shown(name, value) for name, value in settings.model_dump(mode="json").items()}
+    values["database"] = settings.database_shown
     if options.json:
         sys.stdout.write(to_json(values).decode() + "\n")
         return Exit.COMPLETED
@@ -89,11 +88,5 @@ def _config(options: argparse.Namespace, _: Terminal) -> int:
 
 
 def _shown(name: str, value: object) -> object:
-    """A setting as it may be printed: tokens not at all, a database's URL without its password."""
-    if name == "tokens":
-        return _HIDDEN if value else ""
-    return _without_password(value) if isinstance(value, str) else value
-
-
-def _without_password(text: str) -> str:
-    return _PASSWORD.sub(rf"\1:{_HIDDEN}@", text)
+    """A setting as it may be printed: tokens not at all."""
+    return value if name != "tokens" else _HIDDEN if value else ""

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import reattach
-
 from ..violation import Violation
 from .film import Film
 
@@ -108,7 +106,7 @@ class Process:
 
     async def _started(self) -> bool:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REATTACH_")}
-        package = str(Path(reattach.__path__[0]).parent)
+        package = str(Path(__file__).parents[3])  # where this very package is imported from
         environment |= {**TIMES, **self._command.environment, "PYTHONPATH": package, "PYTHONUNBUFFERED": "1"}
         with self._log.open("ab") as log:
             log.write(f"--- {self.label}\n".encode())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ..system.server import FAST, Block, Server, free_port
+from ..system.server import FAST, Block, Server, database_url, free_port
 from .command import CommandLine, Done, Running
 
 Work = Callable[..., Running]
@@ -24,7 +24,7 @@ def work(reattach: CommandLine, only_serving: Server) -> Work:
     """Start a worker on the server's database."""
 
     def start(*arguments: str, **environment: str) -> Running:
-        database = f"sqlite:///{only_serving.database}"
+        database = database_url(only_serving.database)
         settings = FAST | environment
         worker = reattach.start("worker", "--database", database, *arguments, stdout=subprocess.PIPE, **settings)
         worker.until_answer("\n")  # it has said that it works

@@ -1,7 +1,5 @@
 """H5, H6: a planned handoff while inputs are queued: none lost, none twice, whatever ends it and whoever restarts."""
 
-from pathlib import Path
-
 import pytest
 
 from reattach.domain.errors import HandoffConflict
@@ -18,8 +16,8 @@ pytestmark = pytest.mark.anyio
 class Restarting:
     """A world whose store is opened anew for each step: what is not in the file is forgotten."""
 
-    def __init__(self, directory: Path) -> None:
-        self._url = f"sqlite:///{directory / 'store.db'}"
+    def __init__(self, url: str) -> None:
+        self._url = url
         self.clock = ManualClock()
 
     async def __aenter__(self) -> World:
@@ -57,9 +55,9 @@ async def runs_of(world: World, session_id: SessionId) -> list[Run]:
 
 
 @pytest.mark.parametrize("ends", ["completed", "abandoned", "expired", "superseded", "source_left"])
-async def test_inputs_before_the_barrier_finish_and_later_ones_wait_for_its_end(tmp_path: Path, ends: str) -> None:
+async def test_inputs_before_the_barrier_finish_and_later_ones_wait_for_its_end(url: str, ends: str) -> None:
     """Both sides restart between any two steps."""
-    whole = Restarting(tmp_path)
+    whole = Restarting(url)
     async with whole as world:
         session_id = await world.session()
         await world.application.sessions.resume(TENANT, session_id, "ada")
@@ -111,9 +109,9 @@ async def finish(world: World, session_id: SessionId, ends: str) -> None:
             await use.sessions.detach(TENANT, session_id, 1)
 
 
-async def test_a_target_that_never_comes_is_given_up_once(tmp_path: Path) -> None:
+async def test_a_target_that_never_comes_is_given_up_once(url: str) -> None:
     """H6: two sweepers, several sweeps, one fact; the source goes on under its epoch, and a late target is told."""
-    async with Restarting(tmp_path) as world:
+    async with Restarting(url) as world:
         use = world.application
         session_id = await world.session()
         await use.sessions.resume(TENANT, session_id, "ada")
@@ -136,8 +134,8 @@ async def test_a_target_that_never_comes_is_given_up_once(tmp_path: Path) -> Non
         assert (await use.handoffs.get(TENANT, session_id, "h")).reason == "expired"
 
 
-async def test_only_one_handoff_is_under_way(tmp_path: Path) -> None:
-    async with Restarting(tmp_path) as world:
+async def test_only_one_handoff_is_under_way(url: str) -> None:
+    async with Restarting(url) as world:
         use = world.application
         session_id = await world.session()
         with pytest.raises(HandoffConflict):
@@ -156,8 +154,8 @@ async def test_only_one_handoff_is_under_way(tmp_path: Path) -> None:
         assert (await use.handoffs.get(TENANT, session_id, "h")).target == "bob"
 
 
-async def test_a_source_that_reconnects_still_hands_over(tmp_path: Path) -> None:
-    async with Restarting(tmp_path) as world:
+async def test_a_source_that_reconnects_still_hands_over(url: str) -> None:
+    async with Restarting(url) as world:
         use = world.application
         session_id = await world.session()
         await use.sessions.resume(TENANT, session_id, "ada")
@@ -167,10 +165,10 @@ async def test_a_source_that_reconnects_still_hands_over(tmp_path: Path) -> None
         assert (await use.sessions.resume(TENANT, session_id, "bob", handoff_id="h")).epoch == again.epoch + 1
 
 
-async def test_a_handoff_ends_with_the_owner_that_could_have_said_ready(tmp_path: Path) -> None:
+async def test_a_handoff_ends_with_the_owner_that_could_have_said_ready(url: str) -> None:
     """Its lease ends, and somebody writes: nothing waits for a source that is gone."""
     clock = ManualClock()
-    async with open_store(f"sqlite:///{tmp_path / 'store.db'}", clock, durability="relaxed") as store:
+    async with open_store(url, clock, durability="relaxed") as store:
         world = World(store, clock)
         session_id = await world.session()
         use = world.application

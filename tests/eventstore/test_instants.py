@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -27,9 +26,9 @@ MOMENT = timedelta(microseconds=1)
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(url: str) -> AsyncIterator[World]:
     clock = ManualClock()
-    async with open_store(f"sqlite:///{tmp_path / 'store.db'}", clock, durability="relaxed") as store:
+    async with open_store(url, clock, durability="relaxed") as store:
         yield World(store, clock)
 
 

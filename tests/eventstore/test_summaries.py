@@ -1,13 +1,10 @@
 """H8, H9: one claim wins, what is staged is used, and no finished summary leaves out an accepted memory."""
 
 import asyncio
-import sqlite3
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
 from itertools import permutations
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,9 +14,9 @@ from reattach.domain.identifiers import SessionId
 from reattach.domain.requests import Idempotency
 from reattach.domain.session_facts import SummaryCompleted
 from reattach.infrastructure.clock import SystemClock
-from reattach.infrastructure.codec import stream_id
 from reattach.infrastructure.eventstore import open_store
 
+from .raw import facts
 from .world import ENVIRONMENT, ROOT, TENANT, ManualClock, World
 
 pytestmark = pytest.mark.anyio
@@ -28,9 +25,9 @@ PROCESSES: Final = 10
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(url: str) -> AsyncIterator[World]:
     clock = ManualClock()
-    async with open_store(f"sqlite:///{tmp_path / 'store.db'}", clock, durability="relaxed") as store:
+    async with open_store(url, clock, durability="relaxed") as store:
         yield World(store, clock)
 
 
@@ -54,9 +51,8 @@ async def test_a_lost_answer_does_not_lock_the_session_up(world: World) -> None:
     assert (await summaries.complete(TENANT, session_id, claims[1].token)).watermark == 2
 
 
-async def test_ten_processes_claim_and_one_wins(tmp_path: Path) -> None:
+async def test_ten_processes_claim_and_one_wins(url: str) -> None:
     """They are all there before the first one may begin."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
     async with open_store(url, SystemClock()) as store:
         world = World(store, ManualClock())
         session_id = await world.session()
@@ -188,14 +184,15 @@ async def played(world: World, order: Sequence[str]) -> tuple[SessionId, list[st
     return session_id, done
 
 
-async def test_no_interleaving_finishes_a_summary_that_omits_a_memory(world: World, tmp_path: Path) -> None:
+async def test_no_interleaving_finishes_a_summary_that_omits_a_memory(world: World, url: str) -> None:
     """H9: at the commit of every completion its `through` is the number of memories; the log is the witness."""
     outcomes: dict[bool, int] = {True: 0, False: 0}
     assert len(orders()) == 30
     for order in orders():
         session_id, done = await played(world, order)
         count = 0
-        for row in raw_facts(tmp_path / "store.db", session_id):
+        for topic, state in facts(url, session_id):
+            row = f"{topic} {state.decode()}"
             if row.startswith("session.memory_appended"):
                 count += 1
             elif row.startswith(SummaryCompleted.topic):
@@ -208,10 +205,3 @@ async def test_no_interleaving_finishes_a_summary_that_omits_a_memory(world: Wor
         assert ("complete" in done) == (expected and "resume" not in order[: order.index("claim")]), order
         assert session.watermark == (2 if "complete" in done else 0)
     assert all(outcomes.values())
-
-
-def raw_facts(path: Path, session_id: SessionId) -> list[str]:
-    """The session's facts in the order of the log, as topic and JSON."""
-    select = "SELECT topic, state FROM events WHERE stream_id = ? ORDER BY version"
-    with closing(sqlite3.connect(path)) as raw:
-        return [f"{topic} {state.decode()}" for topic, state in raw.execute(select, (stream_id(session_id),))]

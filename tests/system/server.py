@@ -10,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from ..postgres import new_database
+
 ROOT = Path(__file__).parents[2]
+STORE = os.environ.get("REATTACH_TEST_STORE", "sqlite")
 TIMEOUT_S = 30.0
 FAST = {
     "REATTACH_LEASE_S": "0.5",
@@ -49,7 +53,7 @@ class Server:
     def start(self) -> "Server":
         environment = {k: v for k, v in os.environ.items() if not k.startswith("REATTACH_")}
         environment |= FAST | dict(self.environment) | {"PYTHONPATH": str(ROOT / ".src"), "PYTHONUNBUFFERED": "1"}
-        database = f"sqlite:///{self.database}"
+        database = database_url(self.database)
         command = [sys.executable, "-m", "reattach", "serve", "--port", str(self.port), "--database", database]
         self.process = subprocess.Popen(
             [*command, *self.arguments], env=environment, stdout=subprocess.PIPE, text=True, cwd=self.folder
@@ -163,6 +167,12 @@ class Events:
         if "retry" in values:
             self.retry = int(values["retry"])
         return Block(values["event"], values.get("id"), values["data"])
+
+
+@lru_cache
+def database_url(path: Path) -> str:
+    """The database that stands for this path: the file, or with REATTACH_TEST_STORE=postgresql one of its own."""
+    return new_database() if STORE == "postgresql" else f"sqlite:///{path}"
 
 
 def free_port() -> int:
