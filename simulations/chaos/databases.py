@@ -81,7 +81,7 @@ class Postgres:
     async def opened(self, host: str) -> AsyncGenerator[tuple[str, Mapping[str, Link]], None]:
         """Over TCP, also if the server has a socket file only."""
         url = make_url(self.url)
-        link = Link(lambda: _target(url))
+        link = Link(lambda: target_of(url))
         await link.open(host)
         try:
             through = url.set(host=host, port=link.port, query={k: v for k, v in url.query.items() if k != "host"})
@@ -123,7 +123,7 @@ def database_of(url: str, restart: str | None = None) -> Database:
     raise UsageError(f"chaos knows no database like {url.partition(':')[0]}.")
 
 
-def _target(url: URL) -> Target:
+def target_of(url: URL) -> Target:
     """Where the server listens: an address, or a socket file."""
     port, folder = url.port or POSTGRES_PORT, url.query.get("host")
     if isinstance(folder, str) and folder.startswith("/"):

@@ -181,8 +181,8 @@ def test_a_lost_answer_is_one_copy_in_the_log(server: Server, poet: Poet) -> Non
             return True
         return False
 
-    with linked(Link(lambda: ("127.0.0.1", server.port), rob)) as url:
-        poet(url)
+    with linked(Link(lambda: ("127.0.0.1", server.port), rob)) as robbing:
+        poet(robbing.url)
         blocks = server.frames(ask(server))
     assert len(robbed) >= 3
     assert said(blocks) == LINES

@@ -184,13 +184,13 @@ def test_readers_behind_a_plain_proxy_go_on_at_the_other_server(start: Callable[
     ports = itertools.cycle([server.port for server in servers])
     run_id = working.run({"text": "0123456789" * 20, "chunk": 1, "delay_ms": 10})["run_id"]
     path = f"/v1/runs/{run_id}/events"
-    with linked(Link(lambda: ("127.0.0.1", next(ports)))) as url:
+    with linked(Link(lambda: ("127.0.0.1", next(ports)))) as front:
         seen: list[Block] = []
         told = 0
         terminated = False
         while not seen or seen[-1].event not in TERMINAL:
             try:
-                for block in working.blocks(f"{url}{path}", seen[-1].id if seen else None):
+                for block in working.blocks(f"{front.url}{path}", seen[-1].id if seen else None):
                     if block.event == "stream.reconnect":
                         assert json.loads(block.data)["reason"] == "draining"
                         told += 1
