@@ -123,6 +123,11 @@ def database_of(url: str, restart: str | None = None) -> Database:
     raise UsageError(f"chaos knows no database like {url.partition(':')[0]}.")
 
 
+def shown(url: str) -> str:
+    """A database's URL as it may be printed: without its password."""
+    return make_url(url).render_as_string()
+
+
 def target_of(url: URL) -> Target:
     """Where the server listens: an address, or a socket file."""
     port, folder = url.port or POSTGRES_PORT, url.query.get("host")

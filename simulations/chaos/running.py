@@ -18,7 +18,7 @@ from ..planted import planted_bug
 from ..progress import StatusLine
 from ..timeline import page
 from ..verdicts import Verdict
-from .databases import Database, database_of
+from .databases import Database, database_of, shown
 from .film import Film
 from .outcome import ChaosLoop, Options, Outcome
 from .plan import plan
@@ -35,8 +35,13 @@ CLEAN: Final = (
 )
 """What a chaos has shown if nothing is found."""
 
+TAKES: Final = "Real processes: the seed is that of the plan of faults, what they make of it is never the same twice."
+
 NEEDED: Final = ("take-over", "resumed-honest")
-"""Marks without which a chaos with kills has shown nothing."""
+"""Marks without which a chaos with many kills has shown nothing."""
+
+MANY: Final = 10
+"""Kills from which on they must have been reached."""
 
 
 def chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
@@ -49,7 +54,7 @@ def chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
         others = len(plan(asked.seed, asked.seconds, asked.kills, possible(asked, database))) - asked.kills
         terminal.note(
             f"seed {asked.seed}: {asked.servers} servers, {asked.workers} workers, {asked.readers} readers on "
-            f"{database.url}; {asked.kills} kills and {others} other faults in {clock(asked.seconds)}"
+            f"{shown(database.url)}; {asked.kills} kills and {others} other faults in {clock(asked.seconds)}"
         )
         with (
             planted_bug(asked.planted),
@@ -60,7 +65,7 @@ def chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
         verdict = verdict_of(outcome, asked.kills)
         if options.html:
             header = {"seed": asked.seed, "planted": asked.planted}
-            drawn = page(film.recording(outcome.violation, header), {}, command)
+            drawn = page(film.recording(outcome.violation, header), {}, command, TAKES)
             Path(options.html).write_text(drawn, encoding="utf-8")
         if verdict in (Verdict.VIOLATION, Verdict.TROUBLE):
             kept = Path(options.found) / f"chaos-{asked.seed}"
@@ -95,7 +100,9 @@ def _command(options: argparse.Namespace, asked: Options) -> str:
     words = [*invocation(), "chaos", "--seed", str(asked.seed), "--minutes", f"{options.minutes:g}"]
     for name in ("servers", "workers", "readers", "kills", *(("hosts",) if asked.hosts else ())):
         words += [f"--{name}", str(getattr(asked, name))]
-    for name in ("database", "restart", "planted"):
+    if options.database:
+        words += ["--database", shown(options.database)]
+    for name in ("restart", "planted"):
         words += [f"--{name}", getattr(options, name)] if getattr(options, name) else []
     return shlex.join(words)
 
@@ -106,11 +113,11 @@ def verdict_of(outcome: Outcome, kills: int) -> Verdict:
         return Verdict.VIOLATION
     if outcome.trouble is not None:
         return Verdict.TROUBLE
-    return Verdict.MISSED if outcome.kills < kills or (kills and missed(outcome)) else Verdict.CLEAN
+    return Verdict.MISSED if outcome.kills < kills or (kills >= MANY and missed(outcome)) else Verdict.CLEAN
 
 
 def missed(outcome: Outcome) -> list[str]:
-    """Marks that a chaos with kills must reach."""
+    """Marks that a chaos with many kills must reach."""
     return [name for name in NEEDED if not outcome.marks[name]]
 
 

@@ -14,6 +14,7 @@ from ...infrastructure.eventstore import is_postgres, migrate_database, open_sto
 from ...infrastructure.verify import breaks
 from ..violation import Violation
 from ..workload.remote import RemoteWorker
+from . import history
 from .databases import Database
 from .faults import Faults
 from .film import Film
@@ -52,6 +53,9 @@ TOKENS: Final = {"REATTACH_TOKENS": f"default={CLIENTS_TOKEN},*={WORKERS_TOKEN}"
 
 WORKERS_PATHS: Final = ("/output", "/suspend", "/complete", "/fail", "/release")
 """How the paths of workers end."""
+
+HISTORY: Final = "history.jsonl"
+"""Where the history of a broken promise stands."""
 
 ACTIVE: Final = ("pending", "running", "waiting_for_approval")
 
@@ -195,8 +199,7 @@ class World:
         for task in remotes:
             task.cancel()
         self.outcome.phase = "checking"
-        for process in (*servers, *workers):
-            await process.terminate()
+        await asyncio.gather(*(process.terminate() for process in (*servers, *workers)))
         self._verify()
 
     async def _slot(self, n: int, slots: int, store: Store) -> None:
@@ -218,6 +221,9 @@ class World:
         judge = Judge(rows, LEASE_S, self.mark)
         try:
             judge.judge(story.told, story.board, story.deliveries, story.followings)
+        except Violation:
+            history.write(self._options.folder / HISTORY, story, rows)
+            raise
         finally:
             self.film.commits(rows, judge)
         outcome = self.outcome

@@ -34,7 +34,7 @@ def test_on_one_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert (code, outcome["verdict"]) == (Verdict.CLEAN, "clean"), outcome
     assert outcome["kills"] == 6
     assert outcome["frames"] > 500
-    assert outcome["marks"]["take-over"] > 0
+    assert outcome["resumes"] > 0
     assert re.search(r'"label":"w0\.\d', page.read_text(encoding="utf-8"))
 
 
@@ -66,5 +66,5 @@ def test_a_planted_bug_is_found(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     outcome = told(capsys)
     assert code == Verdict.VIOLATION, outcome
     assert outcome["violation"]["name"] in finds
-    assert list(tmp_path.glob("chaos-5/w0.log"))
+    assert (tmp_path / "chaos-5" / "w0.log").exists()
     assert f"--planted {bug}" in outcome["command"]
