@@ -35,6 +35,9 @@ CANCELS_P: Final = 0.15
 INTRUDES_P: Final = 0.25
 """Part of the turns in which somebody else starts a run at the same time."""
 
+BUSY_S: Final = 0.5
+"""Seconds before another try where a run is in the way."""
+
 LONG_P: Final = 0.4
 """Part of the scripts that say something long besides."""
 
@@ -132,19 +135,27 @@ class Story:
 
     async def _turn(self, session_id: SessionId, turn: int) -> None:
         """Start a run, perhaps two at once; whoever follows one sees it to its end."""
-        starts = [self._start(session_id, self._author, f"{self.name}, turn {turn}")]
+        starts = [self._run(session_id, self._author, f"{self.name}, turn {turn}")]
         if self.tape.chance("intrudes", INTRUDES_P):
-            starts.append(self._start(session_id, self._intruder, f"{self.name}, turn {turn}, too"))
-        begun = [run_id for run_id in await asyncio.gather(*starts) if run_id is not None]
-        if not begun:
+            starts.append(self._run(session_id, self._intruder, f"{self.name}, turn {turn}, too"))
+        if not any(await asyncio.gather(*starts)):
             detail = f"{self.name}: nobody may start a run in {session_id}, in which none is active."
             raise Violation("turn-refused", detail, session_id=session_id)
-        for run_id in begun:
-            await self._follow(run_id)
-            await self._agree(run_id, session_id)
+
+    async def _run(self, session_id: SessionId, client: Client, prompt: str) -> bool:
+        """A run from its start to its end; whether there was one."""
+        run_id = await self._start(session_id, client, prompt)
+        if run_id is None:
+            return False
+        await self._follow(run_id)
+        await self._agree(run_id, session_id)
+        return True
 
     async def _start(self, session_id: SessionId, client: Client, prompt: str) -> RunId | None:
-        """The run, or None if another one is in the way: then the answer says which."""
+        """The run, or None if another one is in the way: then the answer says which.
+
+        Who has asked before and was not answered asks again until there is a run: that request may be done yet.
+        """
         agent = self.tape.pick("agent", AGENTS)
         given: Any = prompt
         if agent == "script":
@@ -154,7 +165,11 @@ class Story:
         body = {"agent": agent, "input": given} | ({} if config is None else {"request_config": config})
         key, path = client.new_key(), f"/v1/sessions/{session_id}/runs"
         client.act("start", key=key, agent=agent)
-        reply = await client.ask("POST", path, body, key=key)
+        unknown: list[bool] = []
+        reply = await client.ask("POST", path, body, key=key, unknown=lambda: unknown.append(True))
+        while reply.code == "session_busy" and unknown:
+            await asyncio.sleep(BUSY_S)
+            reply = await client.ask("POST", path, body, key=key)
         if reply.code == "session_busy" and reply.body.get("run_id"):
             self.mark("start-refused")
             return None
