@@ -27,13 +27,13 @@ CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 5_000
 """Milliseconds a statement may take: every one of ours is bounded work."""
 
-LOCK_TIMEOUT_MS: Final = 4_000
-"""Milliseconds a work that is alone in its transaction waits for a row that others hold. Less than a statement gets."""
+LOCK_TIMEOUT_MS: Final = 200
+"""Milliseconds a work that is alone in its transaction waits for a row that others hold, before the next group."""
 
 GROUP_LOCK_TIMEOUT_MS: Final = 20
 """Milliseconds a work waits within a group: about as long as others' commits take. Then the group goes on without it.
 
-Every wait of a transaction that holds several works' locks is this short, so that groups can't wait for each other.
+Every wait of a transaction that holds several works' locks is this short: groups can't hold each other up.
 """
 
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 10_000

@@ -6,6 +6,7 @@
 import asyncio
 import queue
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,9 @@ QUEUE_MAX: Final = 10_000
 GROUP_MAX: Final = 512
 """Works in one transaction."""
 
+AGAIN_S: Final = 4.0
+"""Seconds a work is done again and again because others are in its way; then its author gets the error."""
+
 Tell = Callable[[Sequence[News]], None]
 """Takes the news of one group, on the event loop."""
 
@@ -29,6 +33,7 @@ class Entry(NamedTuple):
 
     work: Work | None  # None: the question for foreign commits
     future: asyncio.Future[Any]
+    until: float | None = None  # when it is given up, once it was done again
 
 
 class Committer(ABC):
@@ -154,24 +159,33 @@ class ThreadCommitter(Committer):
 
     def _run(self) -> None:
         open_for_more = True
-        while open_for_more:
-            entries, open_for_more = self._take()
+        later: list[Entry] = []
+        while open_for_more or later:
+            arrived: list[Entry] = []
+            if open_for_more:
+                arrived, open_for_more = self._take(wait=not later)
+            entries, later = later + arrived, []
             for begin in range(0, len(entries), GROUP_MAX):
                 group = entries[begin : begin + GROUP_MAX]
-                self._call_loop(self._deliver, group, self._written(group))
+                done, written, again = _settled(group, self._written(group))
+                later += again
+                if done:
+                    self._call_loop(self._deliver, done, written)
         self._writer.close()
         self._call_loop(self._finish)
 
-    def _take(self) -> tuple[list[Entry], bool]:
+    def _take(self, *, wait: bool) -> tuple[list[Entry], bool]:
+        """What has arrived, and whether more can."""
         entries: list[Entry] = []
-        arrived = self._queue.get()
-        while arrived is not None:
-            entries += arrived
+        while True:
             try:
-                arrived = self._queue.get_nowait()
+                arrived = self._queue.get(block=wait)
             except queue.Empty:
                 return entries, True
-        return entries, False
+            if arrived is None:
+                return entries, False
+            entries += arrived
+            wait = False
 
     def _write(self, group: list[Work]) -> Written:
         try:
@@ -190,3 +204,20 @@ class ThreadCommitter(Committer):
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:  # the loop was closed before the store: nobody is left to be told
             self._open = False
+
+
+def _settled(group: Sequence[Entry], written: Written) -> tuple[list[Entry], Written, list[Entry]]:
+    """Who is to be told, with their results; and who is done again with the next group."""
+    if not any(result.again for result in written.results):
+        return list(group), written, []
+    now = time.monotonic()
+    done: list[Entry] = []
+    told = Written([], written.news)
+    again: list[Entry] = []
+    for entry, result in zip(group, written.results, strict=True):
+        if result.again and (entry.until is None or now < entry.until):
+            again.append(entry if entry.until is not None else entry._replace(until=now + AGAIN_S))
+        else:
+            done.append(entry)
+            told.results.append(result)
+    return done, told, again

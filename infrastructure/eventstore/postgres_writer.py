@@ -1,9 +1,9 @@
 """Group commit on PostgreSQL: many processes write, so a work may meet others' locks, and a connection may end.
 
-A group's works wait for others' locks only as long as others' commits take. Where one meets a lock that is held for
-longer, the group is committed without it, and it is done alone, where it may wait: transactions that hold the locks of
-several works wait for nobody, so no two of them can wait for each other. Whatever was not committed for reasons that
-are nobody's fault is done again; after a COMMIT without an answer nothing is, because nobody knows what became of it.
+A work waits for others' locks about as long as others' commits take. Where it would be longer, its group is committed
+without it and it is done again, with whatever has arrived since: transactions that hold the locks of several works wait
+for nobody for long, so two of them can't hold each other up. What a connection took with it before COMMIT was sent is
+done again, too; after a COMMIT without an answer nothing is, because nobody knows what became of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,17 +27,13 @@ from .writer import GroupWriter, Result, Work, Written
 SAVEPOINTS_MAX: Final = 60
 """Works with a savepoint in one transaction: PostgreSQL keeps 64 of them at hand, more slow down everybody's reads."""
 
-ATTEMPTS_MAX: Final = 3
-"""Times something that was undone through nobody's fault is tried, before its authors hear of it."""
-
 
 @dataclass(slots=True)
 class _Round:
-    """What one transaction did: results by the works' places in the group, and the news. `busy`: it stopped early."""
+    """What one transaction did: results by the works' places in the group, and the news."""
 
     results: dict[int, Result] = field(default_factory=dict[int, Result])
     news: list[News] = field(default_factory=list[News])
-    busy: bool = False
 
 
 class PostgresTransaction(StoreTransaction):
@@ -88,107 +84,98 @@ class PostgresWriter(GroupWriter):
         """Do the group's works in as few transactions as it takes, durable on return."""
         results: dict[int, Result] = {}
         news: list[News] = []
-        attempts, alone = 0, False
+        at_once, lost = _is_plain_stretch(group), False
         while left := [place for place in range(len(group)) if place not in results]:
-            chosen = left[:1] if alone else left
             try:
-                done = self._round(group, chosen)
-            except DriverError as error:  # nothing was committed
-                attempts += 1
-                again = isinstance(error, Lost | Contended) and self._connection is not None
-                if not isinstance(error, Contended):
-                    self.close()
-                if again and attempts < ATTEMPTS_MAX:
-                    continue
-                done = _Round({place: Result(error=domain_error(error)) for place in chosen})
+                done = self._at_once(group) if at_once else self._round(group, left)
+            except Lost as error:
+                at_once, again = False, self._connection is not None and not lost
+                lost = True
+                self.close()
+                if again:
+                    continue  # nothing was committed, or appends that are recognized when they come again
+                done = _Round({place: _undone(error) for place in left})
+            except DriverError as error:
+                done = _Round({place: _undone(error) for place in left})
             except BaseException:
                 self.close()
                 raise
             results |= done.results
             news += done.news
-            alone, attempts = done.busy, attempts * (not done.results)
+            at_once = False
         return Written([results[place] for place in range(len(group))], news)
 
+    def _at_once(self, group: Sequence[Work]) -> _Round:
+        """Appends of different runs in one statement that is its own transaction; those that landed."""
+        done = _Round()
+        self._follow_landed(self._opened(), group, range(len(group)), done)
+        return done
+
     def _round(self, group: Sequence[Work], places: Sequence[int]) -> _Round:
-        """Do these works in one transaction. Raises DriverError if nothing was committed."""
+        """Do these works in one transaction, or the first of them. Raises DriverError if nothing was committed."""
         connection = self._opened()
-        only = len(places) == 1
-        self._began = moment(connection.begin(LOCK_TIMEOUT_MS if only else None))
+        alone = len(places) == 1
+        self._began = moment(connection.begin(LOCK_TIMEOUT_MS if alone else None))
         done = _Round()
         try:
-            if only:
-                done.results[places[0]] = self._alone(connection, group[places[0]], done.news)
+            if alone:
+                done.results[places[0]] = self._do(connection, group[places[0]], done.news)
             else:
                 self._together(connection, group, places, done)
-        except DriverError as error:
-            if not isinstance(error, Lost):
-                connection.execute("ROLLBACK")
+        except Lost:
             raise
-        if only and done.results[places[0]].error is not None:
+        except Exception as error:
             connection.execute("ROLLBACK")
-            return done
+            if alone:
+                return _Round({places[0]: _undone(error)})
+            raise
         try:
             connection.commit()
         except DriverError as error:
             self.close()
-            return _Round({place: Result(error=domain_error(error)) for place in done.results}, busy=done.busy)
+            return _Round(dict.fromkeys(done.results, Result(error=domain_error(error))))
         return done
-
-    def _alone(self, connection: PostgresConnection, work: Work, news: list[News]) -> Result:
-        """It may wait for others, and what it does not finish is undone with the transaction."""
-        try:
-            return self._do(connection, work, news)
-        except (Contended, Taken) as error:
-            raise Contended(domain_error(error)) from error
-        except Lost:
-            raise
-        except Exception as error:  # noqa: BLE001  - whatever a work raises is its author's
-            return _refused(error)
 
     def _together(
         self, connection: PostgresConnection, group: Sequence[Work], places: Sequence[int], done: _Round
     ) -> None:
         savepoints = 0
         for stretch in _stretches(group, places):
-            landed = self._landed(connection, group, stretch)
+            self._follow_landed(connection, group, stretch, done)
             for place in stretch:
-                append = group[place]
-                if isinstance(append, Append) and append.run_id in landed:
-                    done.news.append(follow_output(connection, self._codec, self._places, append, folds=False))
-                    done.results[place] = Result()
+                if place in done.results:
                     continue
                 savepoints += 1
-                if savepoints > SAVEPOINTS_MAX or not self._guarded(connection, group, place, done):
-                    done.busy = savepoints <= SAVEPOINTS_MAX
+                if savepoints > SAVEPOINTS_MAX:
                     return
+                done.results[place] = self._guarded(connection, group[place], done.news)
 
-    def _landed(
-        self, connection: PostgresConnection, group: Sequence[Work], stretch: Sequence[int]
-    ) -> frozenset[RunId]:
-        """The runs of the stretch whose output has landed, all in one statement."""
-        rows: list[dict[str, Any]] = []
-        for place in stretch:
-            work = group[place]
-            if isinstance(work, Append) and is_plain(work) and work.batch.data:
-                rows.append(output_row(self._codec, work))
-        return _append(connection, rows) if rows else frozenset()
+    def _follow_landed(
+        self, connection: PostgresConnection, group: Sequence[Work], stretch: Sequence[int], done: _Round
+    ) -> None:
+        """Append what is plain in the stretch, all in one statement, and say what has landed."""
+        appends = {place: work for place in stretch if isinstance(work := group[place], Append) and is_plain(work)}
+        if not appends:
+            return
+        landed = _append(connection, [output_row(self._codec, append) for append in appends.values()])
+        for place, append in appends.items():
+            if append.run_id in landed:
+                done.news.append(follow_output(connection, self._codec, self._places, append, folds=False))
+                done.results[place] = Result()
 
-    def _guarded(self, connection: PostgresConnection, group: Sequence[Work], place: int, done: _Round) -> bool:
-        """Do it so that its failure undoes nothing else; False if it has to wait for somebody, and was not done."""
+    def _guarded(self, connection: PostgresConnection, work: Work, news: list[News]) -> Result:
+        """Do it so that its failure undoes nothing else."""
         connection.execute("SAVEPOINT work")
         try:
-            done.results[place] = self._do(connection, group[place], done.news)
+            result = self._do(connection, work, news)
         except Lost:
             raise
         except Exception as error:  # noqa: BLE001  - whatever a work raises is its author's, and undoes only that work
             connection.execute("ROLLBACK TO work")
             connection.execute("RELEASE work")
-            if isinstance(error, Contended | Taken):
-                return False
-            done.results[place] = _refused(error)
-            return True
+            return _undone(error)
         connection.execute("RELEASE work")
-        return True
+        return result
 
     def _do(self, connection: PostgresConnection, work: Work, news: list[News]) -> Result:
         if not isinstance(work, Append):
@@ -216,8 +203,14 @@ class PostgresWriter(GroupWriter):
 
 
 def is_plain(append: Append) -> bool:
-    """Whether nothing has to land together with its frames."""
-    return append.batch.checkpoint is None and not folds_at(append.batch.first_seq, append.batch.data)
+    """Whether there are frames, and nothing that has to land together with them."""
+    batch = append.batch
+    return batch.checkpoint is None and bool(batch.data) and not folds_at(batch.first_seq, batch.data)
+
+
+def _is_plain_stretch(group: Sequence[Work]) -> bool:
+    runs = {work.run_id for work in group if isinstance(work, Append) and is_plain(work)}
+    return len(runs) == len(group)
 
 
 def _stretches(group: Sequence[Work], places: Sequence[int]) -> Iterator[list[int]]:
@@ -252,5 +245,7 @@ def _append(connection: PostgresConnection, rows: list[dict[str, Any]]) -> froze
     return frozenset(run_of(row[0]) for row in connection.execute(sql.APPEND_OUTPUTS, arrays).fetchall())
 
 
-def _refused(error: Exception) -> Result:
-    return Result(error=domain_error(error) if isinstance(error, DriverError) else error)
+def _undone(error: Exception) -> Result:
+    """The result of a work that has left nothing. Beside others it may fare better the next time."""
+    meant = domain_error(error) if isinstance(error, DriverError) else error
+    return Result(error=meant, again=isinstance(error, Contended | Taken))

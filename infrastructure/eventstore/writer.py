@@ -24,10 +24,14 @@ Work = Append | Callable[[Transaction], Any]
 
 @dataclass(slots=True)
 class Result:
-    """What became of one work: its value, or the error its author gets."""
+    """What became of one work: its value, or the error its author gets.
+
+    `again`: it was undone because others were in its way; done again it may work.
+    """
 
     value: Any = None
     error: Exception | None = None
+    again: bool = False
 
 
 @dataclass(slots=True)

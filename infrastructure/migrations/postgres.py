@@ -45,8 +45,9 @@ def migrate(url: str) -> str | None:
                 config.attributes["connection"] = bound
                 command.upgrade(config, "head")
             return found
-    except DBAPIError as error:
-        said = f"{error.orig}".strip().partition("\n")[0].rstrip(".")
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        said = f"{cause}".strip().partition("\n")[0].rstrip(".")
         raise StoreUnavailable(f"The database can't be migrated: {said}.") from error
     finally:
         engine.dispose()

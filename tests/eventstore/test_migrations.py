@@ -179,7 +179,7 @@ def test_a_read_only_file_is_refused(path: Path, folder: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://localhost/x", "sqlite://", "sqlite:///:memory:", "sqlite:///x.db?mode=ro", "reattach.db", ""]
+    "url", ["mysql://localhost/x", "sqlite://", "sqlite:///:memory:", "sqlite:///x.db?mode=ro", "reattach.db", ""]
 )
 def test_an_unsupported_url_is_refused_with_what_is_supported(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"sqlite:///relative\.db"):
@@ -188,5 +188,5 @@ def test_an_unsupported_url_is_refused_with_what_is_supported(url: str) -> None:
 
 def test_a_password_is_not_repeated() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        open_store("postgresql://ada:secret@localhost/x", SystemClock())
+        open_store("mysql://ada:secret@localhost/x", SystemClock())
     assert "secret" not in str(refused.value)
