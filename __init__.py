@@ -1,6 +1,7 @@
 """Reattach keeps AI-agent runs alive across every disconnect. What an agent's author and a client's author need."""
 
 from .adapters.agents.loading import agent
+from .adapters.agents.remote import RemoteAgent
 from .adapters.client import Client
 from .domain.agent import (
     Agent,
@@ -42,6 +43,7 @@ __all__ = [
     "Output",
     "Reasoning",
     "ReattachError",
+    "RemoteAgent",
     "Source",
     "Text",
     "ToolCall",

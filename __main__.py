@@ -1,4 +1,4 @@
-"""`reattach`, also `python -m reattach`: the command line, joined with the simulator, which stands above it."""
+"""`reattach`, also `python -m reattach`: the command line, joined with simulator and chaos, which stand above it."""
 
 import sys
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    return command_line(given, extra=(_simulate if "simulate" in given[:1] else _name_it,))
+    extra = {"simulate": _simulate, "chaos": _chaos}.get(given[0] if given else "", _name_them)
+    return command_line(given, extra=(extra,))
 
 
 def _simulate(commands: "Commands") -> None:
@@ -22,9 +23,16 @@ def _simulate(commands: "Commands") -> None:
     cli.add(commands)
 
 
-def _name_it(commands: "Commands") -> None:
-    """Where another command is given, the list of commands is all that it is needed for."""
+def _chaos(commands: "Commands") -> None:
+    from .simulations.chaos import cli  # noqa: PLC0415  - as above
+
+    cli.add(commands)
+
+
+def _name_them(commands: "Commands") -> None:
+    """Where another command is given, the list of commands is all that they are needed for."""
     commands.add_parser("simulate", help="look for broken promises in a simulated world")
+    commands.add_parser("chaos", help="kill real processes under load")
 
 
 if __name__ == "__main__":

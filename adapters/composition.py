@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from ..infrastructure.settings import Settings
 from ..infrastructure.settings import load_settings as _load_settings
 from ..infrastructure.verify import breaks
 from .agents.loading import load_agents
+from .agents.remote import RemoteAgent
 from .http.app import create_app
 from .http.auth import Tokens
 from .http.body import HttpLimits
@@ -32,7 +32,9 @@ from .http.broadcaster import Broadcaster, StreamTimes
 from .http.connection import Connection
 from .http.stream import RunEvents, SessionEvents
 from .mcp import is_installed
+from .stopping import leave_behind, stop_asked
 from .worker import Worker, WorkerTimes
+from .working import attend
 
 if TYPE_CHECKING:
     from .mcp.served import Served
@@ -113,16 +115,7 @@ def compose(
     mcp: ASGIApp | None = None,
 ) -> Service:
     """A service over an open store. `name` is its worker's, and must be no other process's. `mcp` answers /mcp."""
-    limits = Limits(
-        lease_s=settings.lease_s,
-        approval_timeout_s=settings.approval_timeout_s,
-        idempotency_retention_s=settings.idempotency_retention_s,
-        session_lease_s=settings.session_lease_s,
-        session_grace_s=settings.session_grace_s,
-        handoff_timeout_s=settings.handoff_timeout_s,
-        summary_lease_s=settings.summary_lease_s,
-    )
-    application = Application(store, ids, agents, limits)
+    application = _application(store, settings, ids, agents)
     times = StreamTimes(keepalive_s=settings.keepalive_s, retry_s=settings.retry_s)
     broadcaster = Broadcaster(store, clock, times)
     run_events = RunEvents(application, broadcaster)
@@ -136,8 +129,26 @@ def compose(
         limits=HttpLimits(body_bytes_max=settings.body_bytes_max),
         mcp=mcp,
     )
-    worker = Worker(application, name, agents, _worker_times(settings)) if settings.worker else None
+    worker = Worker(application, name, _here(agents), _worker_times(settings)) if settings.worker else None
     return Service(store, application, broadcaster, worker, app)
+
+
+def _application(store: Store, settings: Settings, ids: Ids, agents: Mapping[str, Agent]) -> Application:
+    limits = Limits(
+        lease_s=settings.lease_s,
+        approval_timeout_s=settings.approval_timeout_s,
+        idempotency_retention_s=settings.idempotency_retention_s,
+        session_lease_s=settings.session_lease_s,
+        session_grace_s=settings.session_grace_s,
+        handoff_timeout_s=settings.handoff_timeout_s,
+        summary_lease_s=settings.summary_lease_s,
+    )
+    return Application(store, ids, agents, limits)
+
+
+def _here(agents: Mapping[str, Agent]) -> Mapping[str, Agent]:
+    """Those that our own workers run."""
+    return {name: agent for name, agent in agents.items() if not isinstance(agent, RemoteAgent)}
 
 
 def _process_name(ids: Ids) -> str:
@@ -196,17 +207,9 @@ class _Server(uvicorn.Server):
 
 async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
     """Serve until SIGTERM or SIGINT, then drain: streams are told to reconnect, runs finish or are handed back."""
-    stop = asyncio.Event()
+    stop = stop_asked()
     loop = asyncio.get_running_loop()
     stuck: list[str] = []
-
-    def interrupt() -> None:
-        if stop.is_set():
-            os._exit(1)  # a person at the keyboard who asks twice means now
-        stop.set()
-
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, interrupt)
     async with running(settings) as service:
         server = _Server(_uvicorn_config(service.app, settings))
         serving = loop.create_task(server.serve())
@@ -224,9 +227,22 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
             listening.cancel()
             server.should_exit = True
             await serving
-    if stuck:
-        _log.error("the agents of %s do not stop when they are cancelled; the process ends without them", stuck)
-        os._exit(1)  # everything durable is closed; waiting for them would be for ever
+    leave_behind(stuck)
+
+
+async def work(settings: Settings, announce: Callable[[str], None] = print) -> None:
+    """Run agents without a server until SIGTERM or SIGINT, then drain: runs finish or are handed back."""
+    stop = stop_asked()
+    ids, agents = system_ids(), load_agents(settings.agents or DEFAULT_AGENTS)
+    async with open_store(settings.database, durability=settings.durability) as store:
+        application = _application(store, settings, ids, agents)
+        worker = Worker(application, _process_name(ids), _here(agents), _worker_times(settings))
+        announce(
+            f"Reattach works as {worker.name} (agents: {', '.join(agents)}; database: {settings.database_shown}; "
+            f"at most {settings.concurrency} runs at once)"
+        )
+        stuck = await attend(worker, stop, settings.drain_grace_s, announce)
+    leave_behind(stuck)
 
 
 def _greeting(server: _Server, service: Service, settings: Settings) -> str:

@@ -55,6 +55,10 @@ class Worker:
 
     def __init__(self, application: Application, name: str, agents: Mapping[str, Agent], times: WorkerTimes) -> None:
         self.name = name
+        self.taken = 0
+        """Segments of runs it has begun."""
+        self.handed_back = 0
+        """Runs it gave back when it was drained."""
         self._application = application
         self._agents = agents
         self._times = times
@@ -151,7 +155,7 @@ class Worker:
     async def _claim_if(self, *, due: bool) -> None:
         """Most commits bring no work: a look is cheaper than a claim, which takes the one place of the writer."""
         agents = list(self._agents)
-        if due or await self._application.store.has_pending(agents):
+        if agents and (due or await self._application.store.has_pending(agents)):
             await self._claim_up_to(max(self._times.concurrency - len(self._segments), 0))
 
     async def _claim_up_to(self, limit: int) -> None:
@@ -162,6 +166,7 @@ class Worker:
                 stale[0].cancel()
             task = asyncio.get_running_loop().create_task(self._work(assignment), name=f"{run.run_id}:{run.epoch}")
             self._segments[run.run_id] = (task, run.epoch)
+            self.taken += 1
             task.add_done_callback(partial(self._done, run.run_id, run.epoch))
 
     def _done(self, run_id: RunId, epoch: int, _: asyncio.Task[None]) -> None:
@@ -192,6 +197,7 @@ class Worker:
     async def _release(self, run_id: RunId, epoch: int) -> None:
         try:
             await self._application.release(run_id, epoch)
+            self.handed_back += 1
         except ReattachError as error:
             _log.info("%s is not ours to hand back: %s", run_id, error)
 

@@ -16,6 +16,8 @@ from .postgres import connection_string
 
 CHANNEL: Final = "reattach"
 
+LISTEN: Final = f"LISTEN {CHANNEL}".encode()
+
 COALESCE_S: Final = 0.005
 """Seconds between two bells, and between two wake-ups: what is committed in between is told together."""
 
@@ -123,7 +125,7 @@ class Notifications:
             try:
                 connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
                 async with connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
+                    await connection.execute(LISTEN)
                     self._wake_up()  # whatever was told while nobody listened was told in vain
                     self.announce()
                     async for bell in connection.notifies():

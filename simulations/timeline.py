@@ -19,8 +19,8 @@ LAST_EVENTS: Final = 25
 """Events before the violation that are told as text."""
 
 
-def page(recording: Recording, decisions: Mapping[str, Sequence[int]], command: str) -> str:
-    """The page. `command` is what replays the world. It loads nothing from anywhere."""
+def page(recording: Recording, decisions: Mapping[str, Sequence[int]], command: str, takes: str | None = None) -> str:
+    """The page. `command` is what replays the world, `takes` what to say of it. It loads nothing from anywhere."""
     picture = draw(recording)
     spoken = words.decisions(decisions)
     violation = picture.violation
@@ -28,7 +28,7 @@ def page(recording: Recording, decisions: Mapping[str, Sequence[int]], command: 
     data = {
         "picture": asdict(picture),
         "decisions": spoken,
-        "takes": _takes(len(spoken)),
+        "takes": takes or _takes(len(spoken)),
         "command": command,
         "facts": _facts(recording, picture),
     }

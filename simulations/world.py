@@ -26,7 +26,9 @@ from .misuse import ended, hanging
 from .network import Network
 from .node import SETTINGS, Node
 from .oracle import Log, Oracle
+from .oracle.delivery import Delivery
 from .oracle.expiries import check_expiries
+from .oracle.following import Following
 from .oracle.outputs import check_outputs
 from .oracle.races import check_races
 from .planted import planted_bug, store_of
@@ -112,6 +114,8 @@ class World:
             grace_s=SETTINGS.session_grace_s,
         )
         self.log: Log = self.oracle.log
+        self.delivery = partial(Delivery, self.log, mark=self.mark)
+        self.following = partial(Following, self.log)
         self.users = Users.load(agents)
         self._agents = world_agents(self.users.agents, elsewhere=config.remote_workers > 0)
         self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core, self.oracle.next_end)
@@ -129,7 +133,7 @@ class World:
         self.marks[name] = self.marks.get(name, 0) + 1
 
     def clients(self) -> Sequence[str]:
-        """The names of the clients."""
+        """Their names."""
         return self._clients
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -145,9 +149,8 @@ class World:
     # The processes.
 
     def _machine(self, name: str, *, serves: bool) -> Machine:
-        config = self.config
         node = Node(self.network, self._open_store, self._agents, self._clock_and_ids, serves=serves)
-        skew_s = self.tape.between(f"config.skew:{name}", 0.0, 8.0, 9) if config.has("skew") else 0.0
+        skew_s = self.tape.between(f"config.skew:{name}", 0.0, 8.0, 9) if self.config.has("skew") else 0.0
         if skew_s and self.tape.chance(f"config.skew-back:{name}", 0.5):
             skew_s = -skew_s
         process = Process(self.loop, name, node.main, skew_s)
@@ -259,7 +262,7 @@ class World:
             names = ", ".join(sorted(task.get_name() for task in pending))
             raise Violation("not-served", f"{names} still wait {SETTLE_S:.0f} s after the last fault.")
         self.oracle.settled()
-        check_races(self.board.decisions, self.board.endings, self.oracle)
+        check_races(self.board.decisions, self.board.endings, self.oracle.safety)
         check_outputs(self._core, self.oracle.safety.runs, SPOKEN, self.users.agents)
         check_expiries(self.log, self._well_since)
         self.users.judge_all(self._core, self.log.all())

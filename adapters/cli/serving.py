@@ -1,4 +1,4 @@
-"""`reattach serve` and `reattach config`."""
+"""`reattach serve`, `reattach worker` and `reattach config`."""
 
 import argparse
 import sys
@@ -11,6 +11,8 @@ from .options import Commands
 from .terminal import Terminal
 
 _HIDDEN: Final = "(hidden)"
+_DATABASE: Final = "where everything is kept (default: sqlite:///reattach.db)"
+_AGENTS: Final = "the agents to load (default: the demo agents)"
 
 
 def add(commands: Commands) -> None:
@@ -18,6 +20,11 @@ def add(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="serve the API, and run agents", allow_abbrev=False)
     _add_settings(serve)
     serve.set_defaults(command=_serve)
+    worker = commands.add_parser("worker", help="run agents, without a server", allow_abbrev=False)
+    worker.add_argument("--database", metavar="URL", help=_DATABASE)
+    worker.add_argument("--agents", metavar="MODULE:NAME", help=_AGENTS)
+    worker.add_argument("--concurrency", type=int, metavar="N", help="runs it works on at once (default: 256)")
+    worker.set_defaults(command=_work)
     config = commands.add_parser("config", help="print the settings as they are in effect here", allow_abbrev=False)
     _add_settings(config)
     config.add_argument("--json", action="store_true", help="print one JSON object")
@@ -27,8 +34,8 @@ def add(commands: Commands) -> None:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8000)")
-    parser.add_argument("--database", metavar="URL", help="where everything is kept (default: sqlite:///reattach.db)")
-    parser.add_argument("--agents", metavar="MODULE:NAME", help="the agents to load (default: the demo agents)")
+    parser.add_argument("--database", metavar="URL", help=_DATABASE)
+    parser.add_argument("--agents", metavar="MODULE:NAME", help=_AGENTS)
     parser.add_argument("--no-worker", action="store_true", help="serve only; runs wait for other processes' workers")
 
 
@@ -42,13 +49,27 @@ def _serve(options: argparse.Namespace, _: Terminal) -> int:
 
     settings = load_settings(**_overrides(options))
     try:
-        run(serve(settings, announce=lambda line: print(line, flush=True)))
+        run(serve(settings, announce=_announce))
     except SystemExit as stopped:  # uvicorn's way of saying that it can't listen; its log says why
         where = f"{settings.host}:{settings.port}"
         raise UsageError(
             f"{where} can't be listened on; another server may be there. Choose another --port."
         ) from stopped
     return Exit.COMPLETED
+
+
+def _work(options: argparse.Namespace, _: Terminal) -> int:
+    from ..composition import load_settings, run, work  # noqa: PLC0415  - as above
+
+    given = {name: getattr(options, name) for name in ("database", "agents", "concurrency")}
+    # What a server beside it listens on is no concern of a process that doesn't listen.
+    settings = load_settings(**given, worker=True, host="127.0.0.1")
+    run(work(settings, announce=_announce))
+    return Exit.COMPLETED
+
+
+def _announce(line: str) -> None:
+    print(line, flush=True)
 
 
 def _config(options: argparse.Namespace, _: Terminal) -> int:

@@ -4,13 +4,19 @@ Sessions of readers are no connections: whoever is connected to us by HTTP holds
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from uuid import UUID
 
 from ...domain.errors import ReattachError, StoreUnavailable
-from ..codec import Codec
-from ..driver import Connection, DriverError, Lost
+from ...domain.identifiers import RunId
+from ...domain.ports import Damaged, Record
+from ..codec import Codec, stream_id
+from ..driver import Connection, DriverError, Lost, domain_errors
+from . import postgres_statements as sql
 from .reads import Reads
 
 T = TypeVar("T")
@@ -22,6 +28,19 @@ WAITING_MAX: Final = 10_000
 """Reads that may wait for one of them; with more the store is said to be unavailable."""
 
 
+FRAMES_MAX: Final = 65_536
+PAGE_FRAMES_MIN: Final = 16
+"""Frames one statement reads of all runs that are asked for at once; and of each at least, however many they are."""
+
+
+class Page(NamedTuple):
+    """A part of a run's log, as it is asked for."""
+
+    run_id: RunId
+    after_seq: int
+    limit_frames: int
+
+
 class PostgresReads(Reads):
     """The read side of the store on one connection, for one thread at a time."""
 
@@ -30,6 +49,69 @@ class PostgresReads(Reads):
     def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
         super().__init__(connect, codec)
         self.check()  # each of several knows the generation, which is part of cursors
+
+    def read_many(self, pages: Sequence[Page]) -> list[list[Record | Damaged]]:
+        """The records after each of these places, in one statement."""
+        limit = max(PAGE_FRAMES_MIN, FRAMES_MAX // len(pages))
+        limits = [min(limit, page.limit_frames) for page in pages]
+        wanted = {
+            "place": list(range(len(pages))),
+            "stream_id": [UUID(bytes=stream_id(page.run_id)) for page in pages],
+            "seq": [page.after_seq + 1 for page in pages],
+            "upto": [page.after_seq + frames for page, frames in zip(pages, limits, strict=True)],
+        }
+        found: list[list[Record | Damaged]] = [[] for _ in pages]
+        with domain_errors():
+            rows = self._connection.execute(sql.SELECT_PAGES, wanted).fetchall()
+            for place, group in groupby(rows, key=itemgetter(0)):
+                page, selected = pages[place], [row[1:] for row in group]
+                found[place] = self._items(page.run_id, selected, page.after_seq, limits[place])
+        return found
+
+
+class Ask(Protocol):
+    """Asks the read side, as `ReadPool.ask`."""
+
+    async def __call__(self, question: Callable[[PostgresReads], Any], /) -> Any: ...
+
+
+class GroupedReads:
+    """Logs are read in groups: what is asked for in one turn of the loop is one statement.
+
+    A commit elsewhere has every watched run looked at; whether these are ten or a thousand, it is one question.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._asked: list[tuple[Page, asyncio.Future[list[Record | Damaged]]]] = []
+        self._tasks: dict[asyncio.Task[None], None] = {}
+
+    async def read(self, page: Page) -> Sequence[Record | Damaged]:
+        """The records after a place. Raises StoreUnavailable or RecordDamaged."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Record | Damaged]] = loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._begin)
+        self._asked.append((page, answer))
+        return await answer
+
+    def _begin(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.get_running_loop().create_task(self._answer(asked))
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    async def _answer(self, asked: list[tuple[Page, asyncio.Future[list[Record | Damaged]]]]) -> None:
+        try:
+            found = await self._ask(lambda reads: reads.read_many([page for page, _ in asked]))
+        except Exception as error:  # noqa: BLE001  - it is everybody's who asked
+            for _, answer in asked:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (_, answer), records in zip(asked, found, strict=True):
+            if not answer.done():
+                answer.set_result(records)
 
 
 class ReadPool:
@@ -41,7 +123,7 @@ class ReadPool:
         self._idle: list[PostgresReads] = []
         self._waiting = 0
 
-    async def ask(self, question: Callable[[Reads], T]) -> T:
+    async def ask(self, question: Callable[[PostgresReads], T]) -> T:
         """The answer. Raises StoreUnavailable or RecordDamaged."""
         if self._waiting >= WAITING_MAX:
             raise StoreUnavailable(f"{WAITING_MAX} reads are waiting.")
@@ -59,7 +141,7 @@ class ReadPool:
 
     # On the threads.
 
-    def _answer(self, question: Callable[[Reads], T]) -> T:
+    def _answer(self, question: Callable[[PostgresReads], T]) -> T:
         fresh = not self._idle
         reads = self._connect() if fresh else self._idle.pop()
         try:

@@ -64,6 +64,36 @@ The row of the run is asked under its lock, so that a fact recorded meanwhile re
 is left. Nothing is waited for.
 """
 
+_wanted = _unnested("wanted", place=Integer, stream_id=Id, seq=Integer, upto=Integer)
+_other = events.alias("other")
+
+
+def _version(which: "sa.Function[int]", *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(which).where(_other.c.stream_id == _wanted.c.stream_id, *conditions).scalar_subquery()
+
+
+_holder = _version(sa.func.max(_other.c.version), _other.c.version <= _wanted.c.seq)
+_page_end = sa.func.coalesce(
+    _version(sa.func.max(_other.c.version), _other.c.version.between(_wanted.c.seq, _wanted.c.upto)),
+    _version(sa.func.min(_other.c.version), _other.c.version > _wanted.c.upto),
+    _wanted.c.upto,
+)
+_page = (
+    sa.select(events.c.version, events.c.frames, events.c.epoch, events.c.topic, events.c.state, events.c.checksum)
+    .where(
+        events.c.stream_id == _wanted.c.stream_id,
+        events.c.version >= sa.func.coalesce(_holder, _wanted.c.seq),
+        events.c.version <= _page_end,
+    )
+    .lateral("page")
+)
+SELECT_PAGES: Final = _only(
+    sa.select(_wanted.c.place, *_page.c)
+    .select_from(_wanted.join(_page, sa.true()))
+    .order_by(_wanted.c.place, _page.c.version)
+)
+"""What `statements.SELECT_RECORDS` gives, for many runs at once."""
+
 _held = _unnested("held", run_id=Id, epoch=Integer)
 RENEW_LEASES: Final = _only(
     sa.update(runs)

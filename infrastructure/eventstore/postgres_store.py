@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...domain.errors import StoreUnavailable
-from ...domain.ports import News
+from ...domain.identifiers import RunId
+from ...domain.ports import Damaged, News, Record
 from ..notifications import Notifications
 from .committer import Committer
-from .postgres_reads import ReadPool
-from .store import LogStore, ReadSide
+from .postgres_reads import GroupedReads, Page, PostgresReads, ReadPool
+from .store import LogStore
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class PostgresStore(LogStore):
         self._check_schema = check_schema
         self._open_pool = pool
         self._pool: ReadPool | None = None
+        self._logs = GroupedReads(self._ask)
 
     async def _prepare(self) -> None:
         await asyncio.to_thread(self._check_schema)
@@ -39,7 +41,11 @@ class PostgresStore(LogStore):
         self._notifications.announce()
         super()._tell(commits)
 
-    async def _ask(self, question: Callable[[ReadSide], T]) -> T:
+    async def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> Sequence[Record | Damaged]:
+        """The records that hold the frames after `after_seq`, in order; with others who ask now, in one statement."""
+        return await self._logs.read(Page(run_id, after_seq, limit_frames))
+
+    async def _ask(self, question: Callable[[PostgresReads], T]) -> T:
         if self._pool is None:
             raise StoreUnavailable("It is not open.")
         return await self._pool.ask(question)

@@ -3,7 +3,7 @@
 They run on the event loop's thread. Each costs tens of microseconds and never waits for the writer.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -105,24 +105,29 @@ class Reads:
 
     def read(self, run_id: RunId, after_seq: int, limit_frames: int) -> list[Record | Damaged]:
         """The records that hold the frames after `after_seq`. What is damaged or missing comes as Damaged."""
-        items: list[Record | Damaged] = []
-        expected = after_seq + 1
-        page = {"stream_id": stream_id(run_id), "seq": expected, "upto": after_seq + limit_frames}
+        page = {"stream_id": stream_id(run_id), "seq": after_seq + 1, "upto": after_seq + limit_frames}
         with domain_errors():
             selected = self._connection.execute(sql.SELECT_RECORDS, page)
             try:
-                for columns in selected:
-                    row = Row._make(columns)
-                    if row.last < expected and not items:
-                        continue  # it ends before the place: the log is no longer than that
-                    if row.version > expected:
-                        items.append(Damaged(expected, row.version - 1, row.epoch))
-                    items.append(self._item(run_id, row))
-                    expected = items[-1].last_seq + 1
-                    if expected > after_seq + limit_frames:
-                        break
+                return self._items(run_id, selected, after_seq, limit_frames)
             finally:
                 selected.close()
+
+    def _items(
+        self, run_id: RunId, selected: Iterable[Any], after_seq: int, limit_frames: int
+    ) -> list[Record | Damaged]:
+        items: list[Record | Damaged] = []
+        expected = after_seq + 1
+        for columns in selected:
+            row = Row._make(columns)
+            if row.last < expected and not items:
+                continue  # it ends before the place: the log is no longer than that
+            if row.version > expected:
+                items.append(Damaged(expected, row.version - 1, row.epoch))
+            items.append(self._item(run_id, row))
+            expected = items[-1].last_seq + 1
+            if expected > after_seq + limit_frames:
+                break
         return items
 
     def _item(self, run_id: RunId, row: Row) -> Record | Damaged:

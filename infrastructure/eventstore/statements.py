@@ -275,10 +275,10 @@ SELECT_RUN_MESSAGES: Final = compiled(
     sa.select(*_message).where(_in_run, messages.c.first_seq <= _p("seq")).order_by(messages.c.ordinal)
 )
 _part_of = (parts.c.turn, parts.c.attempt, parts.c.ordinal)
-_first, _last = (sa.tuple_(*(_p(f"{end}_{column.name}") for column in _part_of)) for end in ("first", "last"))
+_from, _to = (sa.tuple_(*(_p(f"{end}_{column.name}") for column in _part_of)) for end in ("first", "last"))
 SELECT_PARTS: Final = compiled(
     sa.select(*_part_of, parts.c.part_index, parts.c.body)
-    .where(parts.c.session_id == _p("session_id"), sa.tuple_(*_part_of) >= _first, sa.tuple_(*_part_of) <= _last)
+    .where(parts.c.session_id == _p("session_id"), sa.tuple_(*_part_of) >= _from, sa.tuple_(*_part_of) <= _to)
     .order_by(*_part_of, parts.c.part_index, parts.c.chunk)
 )
 _in_session = messages.c.session_id == _p("session_id")

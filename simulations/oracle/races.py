@@ -9,10 +9,10 @@ from pydantic_core import from_json
 from ...domain.identifiers import RunId
 from ..process import EPOCH
 from ..violation import Violation
-from . import Oracle
 from .approvals import SYSTEM, Asked
 from .histories import FirstDecisionWins, FirstEndWins, Operation, Said, require_linearizable
 from .log import RunLog
+from .safety import Safety
 from .state import FINAL
 
 Decisions = Mapping[tuple[RunId, str], Sequence[Operation]]
@@ -25,20 +25,20 @@ _SYSTEM: Final = b'"by":"reattach"'
 _EXPIRED: Final = b'"reason":"expired"'
 
 
-def check_races(decisions: Decisions, endings: Endings, oracle: Oracle) -> None:
+def check_races(decisions: Decisions, endings: Endings, safety: Safety) -> None:
     """Raise decision-not-linearizable, decision-misquoted or ending-not-linearizable.
 
     What the system did is taken from the log.
     """
     decided: dict[str, list[Operation]] = {}
     for (run_id, approval_id), history in decisions.items():
-        run = oracle.log.run(run_id)
-        asked = oracle.safety.runs[run_id].approvals.known.get(approval_id)
+        run = safety.log.run(run_id)
+        asked = safety.runs[run_id].approvals.known.get(approval_id)
         if asked is not None and asked.by not in (None, SYSTEM):
             _quoted(run_id, approval_id, asked, history)
         decided[f"{run_id} {approval_id}"] = [*history, *(_by_system(run, approval_id) if run else ())]
     require_linearizable("decision-not-linearizable", FirstDecisionWins(), decided)
-    ended = {str(run_id): [*history, *_by_worker(oracle, run_id)] for run_id, history in endings.items()}
+    ended = {str(run_id): [*history, *_by_worker(safety, run_id)] for run_id, history in endings.items()}
     require_linearizable("ending-not-linearizable", FirstEndWins(), ended)
 
 
@@ -62,9 +62,9 @@ def _by_system(run: RunLog, approval_id: str) -> Iterator[Operation]:
             yield Operation("reattach", Said("deny"), "success", called, _seconds(at))
 
 
-def _by_worker(oracle: Oracle, run_id: RunId) -> Iterator[Operation]:
-    seq, status = oracle.log.terminal(run_id), oracle.safety.runs[run_id].now.status
-    at = oracle.log.committed_at(run_id, seq) if seq is not None else None
+def _by_worker(safety: Safety, run_id: RunId) -> Iterator[Operation]:
+    seq, status = safety.log.terminal(run_id), safety.runs[run_id].now.status
+    at = safety.log.committed_at(run_id, seq) if seq is not None else None
     if at is not None and status in FINAL and status != "cancelled":
         yield Operation("worker", status, status, _seconds(at), _seconds(at))
 

@@ -8,6 +8,7 @@ _TRANSACTION: Final = "infrastructure.eventstore.transaction:StoreTransaction"
 _RECORD_RUN: Final = f"{_TRANSACTION}._record_run"
 _PROJECTIONS: Final = "infrastructure.eventstore.projections"
 _READS: Final = "infrastructure.eventstore.reads:Reads"
+_ITEMS: Final = f"{_READS}._items"
 
 STORES: Final = (
     Planted(
@@ -99,7 +100,11 @@ STORES: Final = (
         "records-read-from-the-middle",
         "A read that begins within a record passes over the rest of it.",
         ("frame-altered", "delivery-gap", "log-rewritten", "clean-end"),
-        (Edit(f"{_READS}.read", "if row.last < expected and not items:", "if row.version < expected and not items:"),),
+        (
+            Edit(
+                f"{_READS}._items", "if row.last < expected and not items:", "if row.version < expected and not items:"
+            ),
+        ),
         "sqlite",
     ),
     Planted(

@@ -1,10 +1,11 @@
 """The agents of a world besides the script: one that can't be started again, one for remote workers, one that talks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from ...adapters.agents.loading import FunctionAgent
+from ...adapters.agents.remote import RemoteAgent
 from ...adapters.agents.script import ScriptAgent
 from ...domain.agent import Agent, Checkpoint, Context, Output, Text
 
@@ -30,17 +31,6 @@ async def count(context: Context) -> AsyncIterator[Output]:
         yield Checkpoint(n + 1)
 
 
-class Elsewhere(dict[str, Agent]):
-    """Agents that can be asked for; some are not among those that the service's own workers claim."""
-
-    def __init__(self, agents: Mapping[str, Agent], elsewhere: Sequence[str]) -> None:
-        super().__init__(agents)
-        self._elsewhere = elsewhere
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in super().__iter__() if name not in self._elsewhere)
-
-
 def world_agents(others: Mapping[str, Agent], *, elsewhere: bool) -> Mapping[str, Agent]:
     """All of them and the others, by name. `elsewhere`: remote workers run theirs, not the service."""
     agents: list[Agent] = [
@@ -48,8 +38,7 @@ def world_agents(others: Mapping[str, Agent], *, elsewhere: bool) -> Mapping[str
         FunctionAgent("talk", talk),
         FunctionAgent("count", count),
         FunctionAgent("fragile", talk, on_take_over="fail"),
-        FunctionAgent("remote", talk),
-        FunctionAgent("hands", talk),
+        RemoteAgent("remote") if elsewhere else FunctionAgent("remote", talk),
+        RemoteAgent("hands"),
     ]
-    known = {agent.name: agent for agent in agents} | dict(others)
-    return Elsewhere(known, ("remote", "hands") if elsewhere else ("hands",))
+    return {agent.name: agent for agent in agents} | dict(others)

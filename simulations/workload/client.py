@@ -4,17 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
-from ..exchange import Answer, ConnectionLost, Exchange, Request
-from ..loop import SimLoop
-from ..network import Network
-from ..oracle.log import Log
-from ..tape import Tape
-from ..trace import Trace
+from ..exchange import Answer, ConnectionLost, Request
 from ..violation import Violation
+from .place import Conversation, Place
 
 ANSWER_S: Final = 4.0
 """Seconds a client waits for an answer before it takes the connection for dead."""
@@ -24,30 +20,6 @@ RETRY_S: Final = 0.3
 
 TRIES_MAX: Final = 200
 """Tries of one request before the client says that the service does not come back."""
-
-
-class Place(Protocol):
-    """What clients need of their world."""
-
-    loop: SimLoop
-    tape: Tape
-    trace: Trace
-    network: Network
-    log: Log
-    watchdog: bool
-
-    @property
-    def healed(self) -> bool:
-        """Whether the faults are over."""
-        ...
-
-    def mark(self, name: str) -> None:
-        """Something interesting was reached."""
-        ...
-
-    def spawn(self, name: str, work: Any) -> asyncio.Task[None]:
-        """Another task of a client. What it raises ends the world."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +63,7 @@ class Client:
             return None
         return nodes[self.world.tape.draw(f"client.route:{self.name}", len(nodes))] if len(nodes) > 1 else nodes[0]
 
-    def open(self, request: Request) -> Exchange:
+    def open(self, request: Request) -> Conversation:
         """Send a request somewhere. Raises ConnectionLost."""
         node = self.node()
         if node is None:
@@ -99,7 +71,7 @@ class Client:
         return self.world.network.open(self.name, node, request)
 
     @asynccontextmanager
-    async def exchange(self, request: Request) -> AsyncGenerator[Exchange]:
+    async def exchange(self, request: Request) -> AsyncGenerator[Conversation]:
         """A request and its answer, as far as it comes in time. Raises ConnectionLost: the outcome is unknown then."""
         exchange = self.open(request)
         try:
@@ -169,7 +141,7 @@ def asking(
     return Request(method, path, query, headers, b"" if body is None else to_json(body))
 
 
-async def whole(exchange: Exchange) -> bytes:
+async def whole(exchange: Conversation) -> bytes:
     """The rest of an answer's body. Raises ConnectionLost."""
     pieces: list[bytes] = []
     while piece := await exchange.read():

@@ -29,7 +29,7 @@ class Elsewhere(Trial):
 
     async def live(self) -> None:
         """All steps."""
-        if len(self._world.network.nodes) < 2:
+        if len(list(self._world.network.nodes)) < 2:
             return
         run_id = await self._start(_STREAM)
         await self._claimed(run_id)

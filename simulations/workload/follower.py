@@ -8,13 +8,14 @@ from typing import Final
 from pydantic_core import from_json
 
 from ...domain.identifiers import RunId, SessionId
-from ..exchange import Answer, ConnectionLost, Exchange, Request
+from ..exchange import Answer, ConnectionLost, Request
 from ..network import WINDOW_BYTES
-from ..oracle.delivery import Asked, Delivery, Seen
+from ..oracle.delivery import Asked, Seen
 from ..oracle.log import TERMINAL
 from ..oracle.sessionlog import DELETED
 from ..violation import Violation
 from .client import ANSWER_S, Client, whole
+from .place import Conversation
 from .returning import Returning
 
 RECONNECT_S: Final = 0.2
@@ -67,7 +68,7 @@ class Follower:
         self._returning.cursors += [after] if after is not None else []
         self._ended = False
         self._stopped = False
-        self._exchange: Exchange | None = None
+        self._exchange: Conversation | None = None
         what = run_id or session_id
         self._path = f"/v1/{'runs' if run_id else 'sessions'}/{what}/events"
 
@@ -112,7 +113,7 @@ class Follower:
         session = self._world.log.sessions.get(self._session_id) if self._session_id is not None else None
         return session is not None and session.status == DELETED
 
-    def _leave(self, exchange: Exchange) -> None:
+    def _leave(self, exchange: Conversation) -> None:
         vanishes = self._restless > 0 and self._world.watchdog and not self._world.healed
         if vanishes and self._world.tape.chance(f"client.vanish:{self._client.name}", 0.2):
             exchange.vanish()
@@ -136,8 +137,8 @@ class Follower:
 
     # What it gets.
 
-    async def _read(self, exchange: Exchange, asked: Asked, config: str | None) -> None:
-        delivery = Delivery(self._world.log, asked, self._client.name, self._world.mark)
+    async def _read(self, exchange: Conversation, asked: Asked, config: str | None) -> None:
+        delivery = self._world.delivery(asked, self._client.name)
         watchdog = self._world.watchdog
         try:
             async with asyncio.timeout(ANSWER_S if watchdog else None):
@@ -167,7 +168,7 @@ class Follower:
         except TimeoutError:
             self._world.mark("fell-silent")
 
-    async def _refused(self, exchange: Exchange, head: Answer) -> None:
+    async def _refused(self, exchange: Conversation, head: Answer) -> None:
         """It wanted another request_config than the run has: it must be told so before it gets any frame."""
         trouble = head.status == 200  # a stream that can't begin at all is a reconnect, and no more
         if not trouble and head.status != 409:

@@ -17,10 +17,10 @@ from ...domain.errors import ReattachError
 from ...domain.identifiers import RunId, SessionId
 from ..exchange import Request
 from ..oracle.delivery import Asked, Seen
-from ..oracle.following import Following
 from ..violation import Violation
 from .client import ANSWER_S, Client
 from .follower import RECONNECT_S, SILENCE_S, SLOW_S
+from .place import Follows
 from .returning import Returning
 from .transport import TapeIds, Wire
 
@@ -58,7 +58,7 @@ class Program:
         self._inside = False
         self._stopped = False
         self._ended = False
-        self._following: Following | None = None
+        self._following: Follows | None = None
         give_up_s = self._world.tape.pick(f"program.give-up:{client.name}", GIVE_UP_S)
         self._patience = Patience(
             wait_min_s=RECONNECT_S,
@@ -96,7 +96,7 @@ class Program:
 
     async def _once(self, library: Library, asked: Asked) -> None:
         """One call of follow, to its end or until it has had enough."""
-        self._following = following = Following(self._world.log, asked, self._client.name)
+        self._following = following = self._world.following(asked, self._client.name)
         self._wire.begin()
         after = asked.cursor or asked.seq or None
         if self._run_id is not None:

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import httpx
 
-from ..exchange import ConnectionLost, Exchange, Request
+from ..exchange import ConnectionLost, Request
 from ..tape import Tape
 from .client import Client
+from .place import Conversation
 
 UNAVAILABLE: Final = 503
 
@@ -95,7 +96,7 @@ class Wire(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """What is read of one exchange until it is closed, whoever closes it."""
 
-    def __init__(self, wire: Wire, exchange: Exchange | None, read_s: float | None, *, streams: bool) -> None:
+    def __init__(self, wire: Wire, exchange: Conversation | None, read_s: float | None, *, streams: bool) -> None:
         self.exchange = exchange
         self._wire = wire
         self._read_s = read_s

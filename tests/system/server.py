@@ -108,6 +108,13 @@ class Server:
         with CLIENT.stream("GET", self.url + path, headers=headers) as answer:
             yield Events(answer)
 
+    @staticmethod
+    def blocks(url: str, cursor: str | None = None) -> Iterator["Block"]:
+        """The blocks of one connection to any URL."""
+        headers = {"Last-Event-ID": cursor} if cursor is not None else {}
+        with CLIENT.stream("GET", url, headers=headers) as answer:
+            yield from Events(answer)
+
     def frames(self, run_id: str, cursor: str | None = None) -> list["Block"]:
         """All blocks of a run's stream until the server closes it."""
         with self.events(f"/v1/runs/{run_id}/events", cursor) as events:

@@ -1,0 +1,1 @@
+"""Chaos: real processes, real sockets and real kills, judged by the simulator's oracle."""

@@ -1,0 +1,106 @@
+"""Wake-ups on PostgreSQL: the bell between processes, the net under it, and how often it is rung."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from reattach.domain.agent import Text
+from reattach.infrastructure import notifications
+from reattach.infrastructure.eventstore import open_store
+from reattach.infrastructure.notifications import Notifications
+
+from ..postgres import new_database
+from .test_postgres_trouble import terminate
+from .world import SIGNAL_TIMEOUT_S, Listening, ManualClock, Segment, World
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def url() -> str:
+    return new_database()
+
+
+@pytest.fixture
+async def world(url: str) -> AsyncIterator[World]:
+    clock = ManualClock()
+    async with open_store(url, clock, durability="relaxed") as store:
+        yield World(store, clock)
+
+
+async def hears_the_bell(of: Notifications) -> None:
+    """Until it hears its own: from then on it looks by itself only once a second."""
+    async with asyncio.timeout(SIGNAL_TIMEOUT_S):
+        while not of.hears:
+            await asyncio.sleep(0.002)
+
+
+async def sees(listening: Listening, world: World, segment: Segment, frames: int) -> None:
+    """Woken until the log is that long."""
+    while len(await world.log(segment.run_id)) < frames:
+        await listening.hears()
+
+
+async def test_the_bell_wakes_while_nobody_looks(world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the net: polls are an hour apart."""
+    monkeypatch.setattr(notifications, "POLL_S", 3600.0)
+    segment = await world.running()
+    async with open_store(url, world.clock) as other:
+        listening = Listening()
+        other.listen(listening)
+        await hears_the_bell(of(other))
+        await asyncio.sleep(0)
+        before = listening.changes
+        await segment.write(Text("a"))
+        await sees(listening, World(other, world.clock), segment, 6)
+        assert listening.changes > before
+
+
+def of(store: Any) -> Notifications:
+    """The notifications of a store."""
+    found: Notifications = store._notifications
+    return found
+
+
+async def test_where_listen_hears_nothing_looking_does(world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a pooler that gives each transaction another session: the bell is rung, and nobody hears it."""
+    segment = await world.running()
+    async with open_store(url, world.clock) as other:
+        listening = Listening()
+        other.listen(listening)
+        monkeypatch.setattr(notifications, "LISTEN", b"LISTEN elsewhere")
+        for n in range(5):
+            await segment.write(Text("a"))
+            await sees(listening, World(other, world.clock), segment, 6 + n)
+        assert not of(other).hears
+
+
+async def test_what_was_told_in_vain_is_read_after_a_reconnect(world: World, url: str) -> None:
+    """The listening session is ended again and again, and something is committed before there is another."""
+    segment = await world.running()
+    async with open_store(url, world.clock) as other:
+        listening = Listening()
+        other.listen(listening)
+        for n in range(3):
+            await hears_the_bell(of(other))
+            assert terminate(url, "query LIKE 'LISTEN%'") == 1
+            await segment.write(Text("a"))
+            await sees(listening, World(other, world.clock), segment, 6 + n)
+
+
+async def test_many_commits_are_one_bell(world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is told at once, what follows within the pause together, the last when the store closes."""
+    monkeypatch.setattr(notifications, "COALESCE_S", 3600.0)
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as stranger:
+        await stranger.execute(f"LISTEN {notifications.CHANNEL}".encode())
+        async with open_store(url, world.clock) as other:
+            writing = World(other, world.clock)
+            segment = await writing.running()
+            for _ in range(30):
+                await segment.write(Text("a"))
+        bells = [bell async for bell in stranger.notifies(timeout=0.5)]
+    assert len({bell.payload for bell in bells}) == 1
+    assert len(bells) == 2
