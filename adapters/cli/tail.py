@@ -6,7 +6,7 @@ from ..client import Tail
 from .exits import Exit
 from .options import Commands, add_client_options, command_line, connect, in_loop
 from .screen import Screen, state_of, until
-from .terminal import Terminal
+from .terminal import Terminal, shortened
 from .watch import Watch
 
 
@@ -44,5 +44,6 @@ def _note_session(options: argparse.Namespace, terminal: Terminal, tail: Tail) -
     if session.queue:
         terminal.note(f"{len(session.queue)} more wait for their turn: {', '.join(session.queue)}", "dim")
     if session.owner is not None and session.lease_expires_at is not None:
-        terminal.note(f"{session.owner} owns it until {until(session.lease_expires_at)}.", "dim")
+        owner = shortened(session.owner)  # a client's own words
+        terminal.note(f"Owner: {owner}, with a lease to {until(session.lease_expires_at)}.", "dim")
     terminal.note(f"Follow it from here: {command_line(options, 'follow', session.session_id, '--after', tail.cursor)}")

@@ -17,7 +17,10 @@ STYLES: Final[Mapping[str, str]] = {
     "yellow": "\x1b[33m",
 }
 _PLAIN: Final = "\x1b[0m"
-_HARMLESS: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
+_TURNING: Final = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""What makes text run the other way: a command that waits for approval must read as it will run (UTR 36, 2.5)."""
+
+_HARMLESS: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160), *_TURNING), "�")
 """Control characters, but tab and line feed."""
 
 

@@ -40,8 +40,11 @@ class Wish(NamedTuple):
         seq = parse_seq(text) if text is not None and header is None else None
         cursor = Cursor.parse(text) if text is not None and seq is None else None
         snapshot = header is None and _flag(query, "snapshot", default=False)
-        epoch = query.get("session_epoch")
-        held = number_in("session_epoch", epoch) if epoch is not None else session_epoch_in(scope)
+        epoch, held = query.get("session_epoch"), session_epoch_in(scope)
+        if epoch is not None:
+            said, held = held, number_in("session_epoch", epoch)
+            if said not in (None, held):
+                raise Malformed(f"?session_epoch={held} is not the Session-Epoch {said}.", field="session_epoch")
         return cls(cursor, seq, _flag(query, "follow", default=True), snapshot, query.get("config"), held)
 
     @property

@@ -109,7 +109,7 @@ def _add_session_tools(server: MCPServer, connect: Connect) -> None:
         ctx: Context[Any, Any],
         session_id: SessionId,
         content: Annotated[
-            JsonValue, Field(description="any JSON; text that is a JSON object is taken as that object")
+            JsonValue, Field(description="any JSON; text that is JSON for an object, an array or null is taken as that")
         ],
         epoch: Epoch = None,
         idempotency_key: Key = None,

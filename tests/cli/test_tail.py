@@ -61,13 +61,13 @@ def test_the_example_of_the_page(reattach: CommandLine, server: Server) -> None:
 
 
 def test_who_owns_it_and_what_waits_for_its_turn(reattach: CommandLine, server: Server) -> None:
-    asked = server.post("/v1/sessions/none/resume", {"client_id": "laptop"}).json()
+    asked = server.post("/v1/sessions/none/resume", {"client_id": "lap\ntop\u202e"}).json()
     session, epoch = asked["session_id"], {"Session-Epoch": str(asked["epoch"])}
     body = {"agent": "script", "input": {"prompt": "first", "steps": [{"wait_ms": 600_000}]}}
     server.post(f"/v1/sessions/{session}/runs", body, **epoch)
     queued = server.post(f"/v1/sessions/{session}/runs", body | {"on_busy": "enqueue"}, **epoch).json()
     done = reattach("tail", session)
-    assert "laptop owns it until 20" in done.err
+    assert "Owner: lap top\ufffd, with a lease to 20" in done.err
     assert f"1 more wait for their turn: {queued['run_id']}" in done.err
     assert "this is a new, empty session" in done.err
 

@@ -86,6 +86,7 @@ def test_what_steers_a_terminal_is_made_harmless() -> None:
     terminal.note("\x07")
     assert both.getvalue() == "\ufffd[2J\ufffd\ufffd\ufffda\tb\n\ufffd[2J\n\ufffd\n"
     assert harmless("né\u2028🌍") == "né\u2028🌍"
+    assert harmless("rm \u202ea\u2066b\u200fc") == "rm \ufffda\ufffdb\ufffdc"
 
 
 def test_long_lines_are_shortened() -> None:
