@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from ...adapters.client.frame import RESET, SNAPSHOT, Frame, fold
 from ...domain.identifiers import RunId
 from ..violation import Violation
-from .delivery import Asked
+from .delivery import Asked, unbegun
 from .log import TERMINAL, Log
 from .views import all_hidden, folded, shown
 
@@ -124,8 +124,8 @@ class Following:
     def _snapshot(self, frame: Frame) -> None:
         if not self._reset and not self._asked.snapshot:
             self._violate("snapshot-unasked", "a snapshot came that nobody asked for, and no reset before it")
-        runs = self._runs()
-        run: Any = frame.data["state"]["run"].get("run_id", runs[-1] if runs else None)
+        state: Any = frame.data["state"]
+        run = state["run"].get("run_id") or unbegun(self._log, self._runs(), state)
         self._place = (RunId(run), frame.data["seq"]) if run is not None else None
 
     # The end.
