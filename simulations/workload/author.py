@@ -16,7 +16,7 @@ from ..violation import Violation
 from .board import Board, Known
 from .client import RETRY_S, Client, asking
 from .deciding import THINK_S, Deciding
-from .place import Conversation, Place
+from .place import Exchanging, Place
 from .readers import reader
 from .scripts import draw_config
 
@@ -124,7 +124,7 @@ class Author:
                     return run_id
             await asyncio.sleep(RETRY_S)
 
-    async def _first_run(self, exchange: Conversation, session_id: SessionId) -> RunId | None:
+    async def _first_run(self, exchange: Exchanging, session_id: SessionId) -> RunId | None:
         head = await exchange.head()
         if head.status == 200 and head.headers["content-type"].startswith("text/event-stream"):
             return self._first_frame(await exchange.read())
