@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from .compiling import VARIANTS, Sql, compiled
 from .compiling import p as _p
-from .schema import events, meta
+from .schema import FED, events, meta
 
 FACT_BITS: Final = 20
 """Bits of a place that number the facts of one transaction on PostgreSQL."""
@@ -30,7 +30,7 @@ def _place(xid: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     return (number + _offset).op("<<")(sa.literal_column(f"{FACT_BITS}"))
 
 
-_settled = _feed < _place(sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot()))
+_settled = sa.and_(FED, _feed < _place(sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())))
 """PostgreSQL: before every transaction that is still open, in any database of the cluster."""
 
 INSERT_EVENT: Final = compiled(sa.insert(events))

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
-from uuid import UUID
 
 from ...domain.errors import ReattachError, StoreUnavailable
 from ...domain.identifiers import RunId
 from ...domain.ports import Damaged, Record
 from ..codec import Codec, stream_id
 from ..driver import Connection, DriverError, Lost, domain_errors
+from ..postgres import array, integers
 from . import postgres_statements as sql
 from .reads import Reads
 
@@ -55,10 +55,10 @@ class PostgresReads(Reads):
         limit = max(PAGE_FRAMES_MIN, FRAMES_MAX // len(pages))
         limits = [min(limit, page.limit_frames) for page in pages]
         wanted = {
-            "place": list(range(len(pages))),
-            "stream_id": [UUID(bytes=stream_id(page.run_id)) for page in pages],
-            "seq": [page.after_seq + 1 for page in pages],
-            "upto": [page.after_seq + frames for page, frames in zip(pages, limits, strict=True)],
+            "place": integers(range(len(pages))),
+            "stream_id": array("uuid", [stream_id(page.run_id) for page in pages]),
+            "seq": integers(page.after_seq + 1 for page in pages),
+            "upto": integers(page.after_seq + frames for page, frames in zip(pages, limits, strict=True)),
         }
         found: list[list[Record | Damaged]] = [[] for _ in pages]
         with domain_errors():

@@ -1,4 +1,8 @@
-"""Statements only PostgreSQL has: many rows in one, from arrays."""
+"""Statements only PostgreSQL has: many rows in one, from arrays.
+
+Their plans are made once, perhaps while the tables are empty. So each is written to be answered row by row from the
+array, by keys: for an empty table the server would as soon walk through all of it.
+"""
 
 from typing import Any, Final
 
@@ -8,6 +12,9 @@ from sqlalchemy.dialects import postgresql
 from .compiling import Sql
 from .compiling import p as _p
 from .schema import RUNNING, Id, Integer, events, runs
+
+ROWS_MAX: Final = 1_000_000
+"""More than any page has. A limit also keeps the server from looking for the pages in another way than one by one."""
 
 
 def _only(statement: sa.ClauseElement) -> Sql:
@@ -32,6 +39,13 @@ _new = _unnested(
     outline=sa.LargeBinary(),
     checksum=Integer,
 )
+
+
+def _is_running(status: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """So said that the index of all running runs can't answer it."""
+    return sa.func.coalesce(status, sa.literal_column("''")) == RUNNING
+
+
 _last = events.alias("last")
 _end = (
     sa.select(_last.c.version, _last.c.frames, _last.c.epoch)
@@ -40,21 +54,25 @@ _end = (
     .limit(1)
     .lateral("ending")
 )
+_owner = (
+    sa.select(runs.c.status, runs.c.epoch)
+    .where(runs.c.run_id == _new.c.stream_id)
+    .with_for_update(key_share=True, skip_locked=True)
+    .lateral("owner")
+)
 _landing = (
     sa.select(*_new.c)
-    .select_from(_new.join(_end, sa.true()).join(runs, runs.c.run_id == _new.c.stream_id))
+    .select_from(_new.join(_owner, sa.true()).join(_end, sa.true()))
     .where(
         _end.c.version + _end.c.frames == _new.c.version,
         _end.c.epoch == _new.c.epoch,
-        runs.c.epoch == _new.c.epoch,
-        runs.c.status == RUNNING,
+        _owner.c.epoch == _new.c.epoch,
+        _is_running(_owner.c.status),
     )
 )
 APPEND_OUTPUTS: Final = _only(
     postgresql.insert(events)
-    .from_select(
-        [column.name for column in _new.c], _landing.with_for_update(key_share=True, of=[runs], skip_locked=True)
-    )
+    .from_select([column.name for column in _new.c], _landing)
     .on_conflict_do_nothing()
     .returning(events.c.stream_id)
 )
@@ -85,6 +103,8 @@ _page = (
         events.c.version >= sa.func.coalesce(_holder, _wanted.c.seq),
         events.c.version <= _page_end,
     )
+    .order_by(events.c.version)
+    .limit(ROWS_MAX)
     .lateral("page")
 )
 SELECT_PAGES: Final = _only(
@@ -94,19 +114,19 @@ SELECT_PAGES: Final = _only(
 )
 """What `statements.SELECT_RECORDS` gives, for many runs at once."""
 
+_ids = sa.cast(_p("run_id"), postgresql.ARRAY(Id))
 _held = _unnested("held", run_id=Id, epoch=Integer)
 RENEW_LEASES: Final = _only(
     sa.update(runs)
     .where(
-        runs.c.run_id == _held.c.run_id,
-        runs.c.epoch == _held.c.epoch,
+        runs.c.run_id == sa.any_(_ids),
+        sa.exists().where(_held.c.run_id == runs.c.run_id, _held.c.epoch == runs.c.epoch),
         runs.c.worker == _p("holder"),
-        runs.c.status == RUNNING,
+        _is_running(runs.c.status),
     )
     .values(lease_until=_p("until"))
     .returning(runs.c.run_id)
 )
-
 AWAIT_RUN: Final = _only(
     sa.select(runs.c.version).where(runs.c.run_id == _p("id")).with_for_update(key_share=True, of=[runs])
 )

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 from ...domain.identifiers import RunId
 from ...domain.ports import Append, Clock, News
 from ..codec import Codec, microseconds, moment, stream_id
 from ..driver import Connection, Contended, DriverError, Lost, Taken, domain_error
-from ..postgres import LOCK_TIMEOUT_MS, PostgresConnection
+from ..postgres import LOCK_TIMEOUT_MS, PostgresConnection, array, integers
 from . import postgres_statements as sql
 from .appends import follow_output, output_row, refuse
 from .library import Library
@@ -42,8 +41,8 @@ class PostgresTransaction(StoreTransaction):
     def renew(self, worker: str, held: Sequence[tuple[RunId, int]], until: datetime) -> Sequence[RunId]:
         """Prolong the leases this worker still holds at these epochs; the runs it does not hold any more."""
         leases = {
-            "run_id": [UUID(bytes=stream_id(run_id)) for run_id, _ in held],
-            "epoch": [epoch for _, epoch in held],
+            "run_id": array("uuid", [stream_id(run_id) for run_id, _ in held]),
+            "epoch": integers(epoch for _, epoch in held),
             "holder": worker,
             "until": microseconds(until),
         }
@@ -238,10 +237,14 @@ def _append(connection: PostgresConnection, rows: list[dict[str, Any]]) -> froze
     """Append them where their fences let them; the runs to which something was appended."""
     # In the order of their keys: two processes with the same stale runs must not meet crosswise.
     rows.sort(key=lambda row: row["stream_id"])
-    arrays: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
-    arrays["stream_id"] = [UUID(bytes=stream) for stream in arrays["stream_id"]]
-    for name in ("state", "outline"):  # of bytes proper the server would have to be told the type
-        arrays[name] = [bytearray(value) for value in arrays[name]]
+    arrays = {
+        "stream_id": array("uuid", [row["stream_id"] for row in rows]),
+        "topic": array("text", [row["topic"].encode() for row in rows]),
+    }
+    for name in ("state", "outline"):
+        arrays[name] = array("bytea", [row[name] for row in rows])
+    for name in ("version", "frames", "epoch", "checksum"):
+        arrays[name] = integers(row[name] for row in rows)
     return frozenset(run_of(row[0]) for row in connection.execute(sql.APPEND_OUTPUTS, arrays).fetchall())
 
 

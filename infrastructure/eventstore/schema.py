@@ -4,6 +4,8 @@
 latest one of each run), leases (in `runs` and `sessions`) and `idempotency`, which are not history.
 """
 
+from typing import Final
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -27,7 +29,9 @@ events = sa.Table(
     sa.PrimaryKeyConstraint("stream_id", "version"),
 )
 _fact = events.c.feed_id.is_not(None)
-sa.Index("events_feed", events.c.feed_id, unique=True, sqlite_where=_fact, postgresql_where=_fact)
+FED: Final = events.c.feed_id > sa.literal_column("0")
+"""As `_fact`, in words of its own: PostgreSQL might look for a stream's facts in the index of all facts."""
+sa.Index("events_feed", events.c.feed_id, unique=True, sqlite_where=_fact, postgresql_where=FED)
 sa.Index("events_facts", events.c.stream_id, events.c.version, sqlite_where=_fact, postgresql_where=_fact)
 
 sessions = sa.Table(

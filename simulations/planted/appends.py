@@ -5,6 +5,7 @@ from typing import Final
 from .edit import Edit, Planted
 
 _FENCE: Final = "infrastructure.eventstore.appends:append_output"
+_FOLLOW: Final = "infrastructure.eventstore.appends:follow_output"
 _APPEND_ALL: Final = "adapters.appender:Appender._append_all"
 _OUTPUT: Final = ("output-wrong", "failed-without-cause")
 
@@ -136,7 +137,7 @@ APPENDS: Final = (
         "checkpoint-not-saved",
         "The store drops a checkpoint that comes with output which is folded.",
         ("checkpoint-stale",),
-        (Edit(_FENCE, "if batch.checkpoint is not None:", "if batch.checkpoint is not None and not folds:"),),
+        (Edit(_FOLLOW, "if batch.checkpoint is not None:", "if batch.checkpoint is not None and not folds:"),),
         "sqlite",
     ),
     Planted(

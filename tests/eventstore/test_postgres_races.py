@@ -4,7 +4,7 @@ The first work has done everything and stands before its COMMIT; the second come
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -15,17 +15,11 @@ from reattach.domain.errors import (
     DecisionConflict,
     IllegalTransition,
     RunClosed,
-    SessionBusy,
-    SessionFinalized,
-    SessionOwned,
     StaleEpoch,
-    StaleSession,
-    SummaryNotDue,
 )
 from reattach.domain.identifiers import SessionId
-from reattach.domain.memory import first_break
 from reattach.domain.ports import Append, Transaction
-from reattach.domain.requests import Idempotency, StartRun
+from reattach.domain.requests import StartRun
 from reattach.domain.run_facts import Decision
 from reattach.domain.transitions import Status
 from reattach.infrastructure.eventstore import open_store
@@ -48,51 +42,6 @@ async def world(url: str) -> AsyncIterator[World]:
     clock = ManualClock()
     async with open_store(url, clock, durability="relaxed") as store:
         yield World(store, clock)
-
-
-@pytest.fixture
-def a(url: str, world: World) -> Iterator[Process]:
-    process = Process(url, world)
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def b(url: str, world: World) -> Iterator[Process]:
-    process = Process(url, world)
-    yield process
-    process.close()
-
-
-async def test_two_starts_have_one_winner(world: World, url: str, a: Process, b: Process) -> None:
-    session = await world.session()
-    won, lost = await race(
-        url,
-        a,
-        lambda use: use.start_run(TENANT, session, GO),
-        b,
-        lambda use: use.start_run(TENANT, session, GO),
-    )
-    assert won.status is Status.PENDING
-    assert isinstance(lost, SessionBusy)
-    assert lost.fields["run_id"] == won.run_id
-
-
-async def test_queued_turns_are_numbered_in_the_order_of_their_commits(
-    world: World, url: str, a: Process, b: Process
-) -> None:
-    session = await world.session()
-    later = StartRun(agent="echo", input="later", on_busy="enqueue")
-    first, second = await race(
-        url,
-        a,
-        lambda use: use.start_run(TENANT, session, later),
-        b,
-        lambda use: use.start_run(TENANT, session, later),
-    )
-    assert (first.turn, second.turn) == (1, 2)
-    stored = await world.application.session(TENANT, session)
-    assert (stored.active_run_id, stored.queue) == (first.run_id, (second.run_id,))
 
 
 async def test_a_cancel_never_loses_to_the_output_beside_it(world: World, url: str, a: Process, b: Process) -> None:
@@ -160,17 +109,6 @@ async def test_opposite_decisions_have_one_winner(world: World, url: str, a: Pro
     assert (await world.view(segment.run_id)).run.status is Status.PENDING
 
 
-async def test_the_same_key_at_once_creates_once(world: World, url: str, a: Process, b: Process) -> None:
-    """Neither sees the other's answer when it begins; the one that comes second does it again, and finds it."""
-
-    async def create(use: Application) -> SessionId:
-        return (await use.create_session(TENANT, {}, Idempotency("key", "same"))).session_id
-
-    first, second = await race(url, a, create, b, create)
-    assert first == second
-    assert len((await world.store.sessions(TENANT, {}, None, 9)).items) == 1
-
-
 async def test_claims_at_once_take_different_runs(world: World, url: str, a: Process, b: Process) -> None:
     """And nobody waits: what the other has in hand is passed over."""
     runs = [(await world.pending()).run_id for _ in range(4)]
@@ -217,70 +155,6 @@ async def test_a_renewal_that_comes_too_late_is_told_so(world: World, url: str, 
     )
     assert [assignment.run.run_id for assignment in taken] == [lost.run_id]
     assert told == [lost.run_id]
-
-
-async def test_owners_at_once_get_different_epochs(world: World, url: str, a: Process, b: Process) -> None:
-    session = await world.session()
-
-    async def resume(use: Application, client: str, *, takeover: bool) -> int:
-        return (await use.sessions.resume(TENANT, session, client, takeover=takeover)).epoch
-
-    first, second = await race(
-        url, a, lambda use: resume(use, "ada", takeover=False), b, lambda use: resume(use, "bob", takeover=False)
-    )
-    assert first == 1
-    assert isinstance(second, SessionOwned)
-    assert await resume(b.application, "bob", takeover=True) == 2
-
-
-async def test_memories_at_once_are_one_chain(world: World, url: str, a: Process, b: Process) -> None:
-    session = await world.session()
-
-    async def remember(use: Application, content: str) -> int:
-        return (await use.sessions.append_memory(TENANT, session, content, None)).sequence
-
-    assert await race(url, a, lambda use: remember(use, "x"), b, lambda use: remember(use, "y")) == (1, 2)
-    assert first_break(session, await world.store.memories(session, 0, 9)) is None
-
-
-async def test_a_takeover_voids_the_memory_that_was_on_its_way(world: World, url: str, a: Process, b: Process) -> None:
-    session = await world.session()
-    epoch = (await world.application.sessions.resume(TENANT, session, "ada")).epoch
-    _, refused = await race(
-        url,
-        a,
-        lambda use: use.sessions.resume(TENANT, session, "bob", takeover=True),
-        b,
-        lambda use: use.sessions.append_memory(TENANT, session, "late", epoch),
-    )
-    assert isinstance(refused, StaleSession)
-
-
-async def test_a_summary_is_claimed_once(world: World, url: str, a: Process, b: Process) -> None:
-    session = await world.session()
-    await world.application.sessions.append_memory(TENANT, session, "m", None)
-    world.clock.advance(world.limits.session_grace_s)
-    won, lost = await race(
-        url,
-        a,
-        lambda use: use.summaries.claim(TENANT, session, "s1"),
-        b,
-        lambda use: use.summaries.claim(TENANT, session, "s2"),
-    )
-    assert won.through == 1
-    assert isinstance(lost, SummaryNotDue)
-
-
-async def test_a_finalized_session_takes_no_turn(world: World, url: str, a: Process, b: Process) -> None:
-    session = await world.session()
-    _, refused = await race(
-        url,
-        a,
-        lambda use: use.sessions.finalize(TENANT, session, None),
-        b,
-        lambda use: use.start_run(TENANT, session, GO),
-    )
-    assert isinstance(refused, SessionFinalized)
 
 
 async def test_a_run_of_another_session_waits_for_nobody(world: World, url: str, a: Process, b: Process) -> None:

@@ -35,7 +35,14 @@ def _events() -> None:
         sa.Column("feed_id", INTEGER),
         sa.PrimaryKeyConstraint("stream_id", "version"),
     )
-    _partial("events_feed", "events", ["feed_id"], "feed_id IS NOT NULL", unique=True)
+    op.create_index(
+        "events_feed",
+        "events",
+        ["feed_id"],
+        unique=True,
+        sqlite_where=sa.text("feed_id IS NOT NULL"),
+        postgresql_where=sa.text("feed_id > 0"),
+    )
     _partial("events_facts", "events", ["stream_id", "version"], "feed_id IS NOT NULL")
 
 
@@ -145,6 +152,6 @@ def _rows() -> None:
     op.bulk_insert(meta, [{"key": "generation", "value": 1}, {"key": "feed", "value": 0}])
 
 
-def _partial(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
+def _partial(name: str, table: str, columns: list[str], where: str) -> None:
     condition = sa.text(where)
-    op.create_index(name, table, columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
