@@ -34,7 +34,7 @@ SETTLE_S: Final = 120.0
 READERS_A_STORY: Final = 5
 """Readers of one session and its run: one of the session, the others of the run."""
 
-REMOTES: Final = 2
+REMOTES: Final = 4
 """Workers that speak HTTP, beside the processes."""
 
 REPORT_S: Final = 1.0

@@ -5,7 +5,7 @@ block may come next; the four endings are never confused.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -231,7 +231,7 @@ class Delivery:
     def _on_snapshot(self, fields: dict[str, Any]) -> None:
         state, seq = fields["state"], fields["seq"]
         runs = self._runs()
-        run_id = RunId(state["run"]["run_id"]) if state["run"] else self._unbegun(runs, state)
+        run_id = RunId(state["run"]["run_id"]) if state["run"] else unbegun(self._log, runs, state)
         if run_id is None or (self._reset is None and not self._asked.snapshot):
             self._violate("snapshot-unasked", "a snapshot came that nobody asked for")
         run = self._log.run(run_id)
@@ -249,13 +249,6 @@ class Delivery:
             )
         self._place = (run_id, seq)
         self._mark("snapshot")
-
-    def _unbegun(self, runs: tuple[RunId, ...], state: dict[str, Any]) -> RunId | None:
-        """Whose snapshot this is if it stands before the run's first frame: it follows the last run that it shows."""
-        shown = [message["message_id"].split(":")[1] for message in state["messages"]]
-        after = [run_id for run_id in runs if not shown or runs.index(run_id) > runs.index(RunId(shown[-1]))]
-        silent = [run_id for run_id in after if (run := self._log.run(run_id)) and not folded(run)["messages"]]
-        return next((run_id for run_id in after if run_id not in silent), after[-1] if after else None)
 
     # The end.
 
@@ -283,3 +276,11 @@ class Delivery:
     def _violate(self, name: str, detail: str) -> NoReturn:
         place = {} if self._place is None else {"run_id": self._place[0], "seq": self._place[1]}
         raise Violation(name, f"{self._who}: {detail}", **place)
+
+
+def unbegun(log: Log, runs: Sequence[RunId], state: Mapping[str, Any]) -> RunId | None:
+    """Whose snapshot this is if it stands before the run's first frame: it follows the last run that it shows."""
+    shown = [message["message_id"].split(":")[1] for message in state["messages"]]
+    after = [run_id for run_id in runs if not shown or runs.index(run_id) > runs.index(RunId(shown[-1]))]
+    silent = [run_id for run_id in after if (run := log.run(run_id)) and not folded(run)["messages"]]
+    return next((run_id for run_id in after if run_id not in silent), after[-1] if after else None)

@@ -13,7 +13,7 @@ from ...adapters.client.frame import RESET, SNAPSHOT, Frame, fold
 from ...adapters.client.patience import JITTER
 from ...domain.identifiers import RunId
 from ..violation import Violation
-from .delivery import Asked
+from .delivery import Asked, unbegun
 from .log import TERMINAL, Log
 from .views import all_hidden, folded, shown
 
@@ -140,8 +140,8 @@ class Following:
     def _snapshot(self, frame: Frame) -> None:
         if not self._reset and not self._asked.snapshot:
             self._violate("snapshot-unasked", "a snapshot came that nobody asked for, and no reset before it")
-        runs = self._runs()
-        run: Any = frame.data["state"]["run"].get("run_id", runs[-1] if runs else None)
+        state: Any = frame.data["state"]
+        run = state["run"].get("run_id") or unbegun(self._log, self._runs(), state)
         self._place = (RunId(run), frame.data["seq"]) if run is not None else None
 
     # The end.

@@ -17,7 +17,7 @@ from .board import Board, Known
 from .client import RETRY_S, Client, asking
 from .deciding import THINK_S, Deciding
 from .library import BUSY_S, start_by_library
-from .place import Conversation, Place
+from .place import Exchanging, Place
 from .readers import reader
 from .scripts import draw_config
 from .transport import TapeIds
@@ -131,7 +131,7 @@ class Author:
                     return run_id
             await asyncio.sleep(RETRY_S)
 
-    async def _first_run(self, exchange: Conversation, session_id: SessionId) -> RunId | None:
+    async def _first_run(self, exchange: Exchanging, session_id: SessionId) -> RunId | None:
         head = await exchange.head()
         if head.status == 200 and head.headers["content-type"].startswith("text/event-stream"):
             return self._first_frame(await exchange.read())

@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 
 from ..exchange import Answer, ConnectionLost, Request
 from ..violation import Violation
-from .place import Conversation, Place
+from .place import Exchanging, Place
 
 ANSWER_S: Final = 4.0
 """Seconds a client waits for an answer before it takes the connection for dead."""
@@ -63,7 +63,7 @@ class Client:
             return None
         return nodes[self.world.tape.draw(f"client.route:{self.name}", len(nodes))] if len(nodes) > 1 else nodes[0]
 
-    def open(self, request: Request) -> Conversation:
+    def open(self, request: Request) -> Exchanging:
         """Send a request somewhere. Raises ConnectionLost."""
         node = self.node()
         if node is None:
@@ -71,7 +71,7 @@ class Client:
         return self.world.network.open(self.name, node, request)
 
     @asynccontextmanager
-    async def exchange(self, request: Request) -> AsyncGenerator[Conversation]:
+    async def exchange(self, request: Request) -> AsyncGenerator[Exchanging]:
         """A request and its answer, as far as it comes in time. Raises ConnectionLost: the outcome is unknown then."""
         exchange = self.open(request)
         try:
@@ -141,7 +141,7 @@ def asking(
     return Request(method, path, query, headers, b"" if body is None else to_json(body))
 
 
-async def whole(exchange: Conversation) -> bytes:
+async def whole(exchange: Exchanging) -> bytes:
     """The rest of an answer's body. Raises ConnectionLost."""
     pieces: list[bytes] = []
     while piece := await exchange.read():

@@ -15,7 +15,7 @@ from ..oracle.log import TERMINAL
 from ..oracle.sessionlog import DELETED
 from ..violation import Violation
 from .client import ANSWER_S, Client, whole
-from .place import Conversation
+from .place import Exchanging
 from .returning import Returning
 
 RECONNECT_S: Final = 0.2
@@ -68,7 +68,7 @@ class Follower:
         self._returning.cursors += [after] if after is not None else []
         self._ended = False
         self._stopped = False
-        self._exchange: Conversation | None = None
+        self._exchange: Exchanging | None = None
         what = run_id or session_id
         self._path = f"/v1/{'runs' if run_id else 'sessions'}/{what}/events"
 
@@ -113,7 +113,7 @@ class Follower:
         session = self._world.log.sessions.get(self._session_id) if self._session_id is not None else None
         return session is not None and session.status == DELETED
 
-    def _leave(self, exchange: Conversation) -> None:
+    def _leave(self, exchange: Exchanging) -> None:
         vanishes = self._restless > 0 and self._world.watchdog and not self._world.healed
         if vanishes and self._world.tape.chance(f"client.vanish:{self._client.name}", 0.2):
             exchange.vanish()
@@ -137,7 +137,7 @@ class Follower:
 
     # What it gets.
 
-    async def _read(self, exchange: Conversation, asked: Asked, config: str | None) -> None:
+    async def _read(self, exchange: Exchanging, asked: Asked, config: str | None) -> None:
         delivery = self._world.delivery(asked, self._client.name)
         watchdog = self._world.watchdog
         try:
@@ -168,7 +168,7 @@ class Follower:
         except TimeoutError:
             self._world.mark("fell-silent")
 
-    async def _refused(self, exchange: Conversation, head: Answer) -> None:
+    async def _refused(self, exchange: Exchanging, head: Answer) -> None:
         """It wanted another request_config than the run has: it must be told so before it gets any frame."""
         trouble = head.status == 200  # a stream that can't begin at all is a reconnect, and no more
         if not trouble and head.status != 409:

@@ -12,7 +12,7 @@ from ..oracle.log import Log
 from ..tape import Tape
 
 
-class Conversation(Protocol):
+class Exchanging(Protocol):
     """A request and its answer, as the client has them: simulated, or over a real socket."""
 
     async def head(self) -> Answer:
@@ -45,7 +45,7 @@ class Ways(Protocol):
         """What it does to packets by itself."""
         ...
 
-    def open(self, client: str, node: str, request: Request) -> Conversation:
+    def open(self, client: str, node: str, request: Request) -> Exchanging:
         """Send a request. Raises ConnectionLost."""
         ...
 

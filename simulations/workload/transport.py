@@ -11,7 +11,7 @@ import httpx
 from ..exchange import ConnectionLost, Request
 from ..tape import Tape
 from .client import Client
-from .place import Conversation
+from .place import Exchanging
 
 UNAVAILABLE: Final = 503
 
@@ -96,7 +96,7 @@ class Wire(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """What is read of one exchange until it is closed, whoever closes it."""
 
-    def __init__(self, wire: Wire, exchange: Conversation | None, read_s: float | None, *, streams: bool) -> None:
+    def __init__(self, wire: Wire, exchange: Exchanging | None, read_s: float | None, *, streams: bool) -> None:
         self.exchange = exchange
         self._wire = wire
         self._read_s = read_s

@@ -10,7 +10,7 @@ import pytest
 
 from reattach.adapters.http import walk
 
-from .serving import Api, Backend
+from .serving import Api, Backend, problem_of
 from .test_handoffs import move, request
 from .test_ownership import NOBODYS, owned, remember, resume
 from .test_queue import ask, finished
