@@ -1,17 +1,19 @@
-"""Tails of stores of several sizes, without HTTP: `python -m tests.benchmarks.store_tails FILE --sessions N --turns N`.
+"""Tails of stores of several sizes, without HTTP: `python -m tests.benchmarks.store_tails --directory D SIZES`.
 
-One real turn is run; the others are its rows with other ids, so that a million messages take seconds. What is timed is
-the store's whole tail, and beside it the bare statements that find the same rows, on a connection of their own.
+One real turn is run in each store; the others are its rows with other ids, so that a million messages take seconds.
+What is timed is the store's whole tail, and beside it the bare statements that find the same rows, on a connection of
+their own. The sizes take turns: what the machine does otherwise befalls them alike.
 """
 
 import argparse
 import json
 import random
-import sqlite3
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, closing
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -25,8 +27,11 @@ from reattach.domain.requests import Limits, StartRun
 from reattach.domain.scribe import Scribe
 from reattach.infrastructure.eventstore import open_store
 
+from .databases import Database, PostgresDatabase, SqliteDatabase
+
 TENANT: Final = "default"
 LIMIT: Final = 20
+ROUNDS: Final = 7
 BATCH: Final = 20_000
 """Turns written in one transaction."""
 
@@ -34,22 +39,15 @@ NEWEST: Final = (
     "SELECT turn, attempt, ordinal, message_id, role, status, first_seq FROM messages WHERE session_id = ? "
     "ORDER BY turn DESC, attempt DESC, ordinal DESC LIMIT ?"
 )
-RAW: Final = (
+PARTS: Final = (
     "SELECT body FROM parts WHERE session_id = ? AND (turn, attempt, ordinal) >= (?, ?, ?) "
-    "ORDER BY turn, attempt, ordinal, part_index, chunk",
-    "SELECT state, lease_until FROM sessions WHERE session_id = ?",
-    "SELECT run_id, state FROM runs WHERE session_id = ? ORDER BY turn DESC, attempt DESC LIMIT 1",
-    "SELECT version + frames - 1 FROM events WHERE stream_id = ? ORDER BY version DESC LIMIT 1",
+    "ORDER BY turn, attempt, ordinal, part_index, chunk"
 )
+SESSION: Final = "SELECT state, lease_until FROM sessions WHERE session_id = ?"
+LAST_RUN: Final = "SELECT run_id, state FROM runs WHERE session_id = ? ORDER BY turn DESC, attempt DESC LIMIT 1"
+HEAD: Final = "SELECT version + frames - 1 FROM events WHERE stream_id = ? ORDER BY version DESC LIMIT 1"
 
-
-TABLES: Final = {
-    "sessions": "SELECT * FROM sessions",
-    "runs": "SELECT * FROM runs",
-    "events": "SELECT * FROM events",
-    "messages": "SELECT * FROM messages",
-    "parts": "SELECT * FROM parts",
-}
+TABLES: Final = ("sessions", "runs", "events", "messages", "parts")
 
 
 class Copy(NamedTuple):
@@ -58,6 +56,15 @@ class Copy(NamedTuple):
     session: UUID
     run_id: UUID
     turn: int
+    turns: int
+
+
+class Made(NamedTuple):
+    """A store of one size, open, and its sessions."""
+
+    database: Database
+    store: Store
+    sessions: list[SessionId]
     turns: int
 
 
@@ -79,37 +86,32 @@ async def one_turn(store: Store) -> SessionId:
 class Copies:
     """The one turn, again and again."""
 
-    def __init__(self, file: str, template: SessionId) -> None:
-        self._file = file
+    def __init__(self, database: Database, template: SessionId) -> None:
+        self._database = database
         self._template = template
-        with closing(sqlite3.connect(file)) as connection:
-            found = {table: connection.execute(statement) for table, statement in TABLES.items()}
-            self._columns = {table: [column[0] for column in rows.description] for table, rows in found.items()}
-            self._rows = {table: rows.fetchall() for table, rows in found.items()}
-        self._run = UUID(bytes=self._rows["runs"][0][0])
+        found = {table: database.table(table) for table in TABLES}
+        self._columns = {table: columns for table, (columns, _) in found.items()}
+        self._rows = {table: rows for table, (_, rows) in found.items()}
+        self._stored_run = self._rows["runs"][0][0]
+        self._run = database.uuid(self._stored_run)
 
     def write(self, sessions: int, turns: int) -> list[SessionId]:
-        """So many sessions with so many turns each."""
+        """So many sessions with so many turns each, which came in turns as they do: one of each, then the next."""
         made = [uuid4() for _ in range(sessions)]
-        copies = [Copy(session, uuid4(), turn, turns) for session in made for turn in range(1, turns + 1)]
-        with closing(sqlite3.connect(self._file)) as connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            for first in range(0, len(copies), BATCH):
-                self._insert(connection, copies[first : first + BATCH])
-                connection.commit()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        copies = [Copy(session, uuid4(), turn, turns) for turn in range(1, turns + 1) for session in made]
+        for first in range(0, len(copies), BATCH):
+            self._insert(copies[first : first + BATCH])
+        self._database.settle()
         return [SessionId(identifier(SESSION_PREFIX, session)) for session in made]
 
-    def _insert(self, connection: sqlite3.Connection, copies: Sequence[Copy]) -> None:
+    def _insert(self, copies: Sequence[Copy]) -> None:
         for table, columns in self._columns.items():
-            rows = [row for row in self._rows[table] if table != "events" or row[0] == self._run.bytes]
+            rows = [row for row in self._rows[table] if table != "events" or row[0] == self._stored_run]
             wanted = [copy for copy in copies if table != "sessions" or copy.turn == copy.turns]
-            marks = ", ".join("?" * len(columns))
-            insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  - our own names
-            connection.executemany(insert, (self._copied(columns, row, copy) for copy in wanted for row in rows))
+            self._database.insert(table, columns, (self._copied(columns, row, copy) for copy in wanted for row in rows))
 
     def _copied(self, columns: Sequence[str], row: Sequence[Any], copy: Copy) -> list[Any]:
-        session, run_id = copy.session.bytes, copy.run_id.bytes
+        session, run_id = self._database.stored(copy.session), self._database.stored(copy.run_id)
         ids = {"session_id": session, "run_id": run_id, "stream_id": run_id, "turn": copy.turn, "feed_id": None}
         pairs = zip(columns, row, strict=True)
         return [ids[name] if name in ids else self._renamed(name, value, copy) for name, value in pairs]
@@ -117,70 +119,95 @@ class Copies:
     def _renamed(self, name: str, value: Any, copy: Copy) -> Any:
         if name not in ("state", "message_id"):
             return value
-        text = value.decode() if isinstance(value, bytes) else value
+        text = bytes(value).decode() if name == "state" else value
         text = text.replace(self._template, identifier(SESSION_PREFIX, copy.session))
         text = text.replace(identifier(RUN_PREFIX, self._run), identifier(RUN_PREFIX, copy.run_id))
         text = text.replace('"turns":1', f'"turns":{copy.turns}')
-        return text.encode() if isinstance(value, bytes) else text
+        return text.encode() if name == "state" else text
 
 
-def raw(connection: sqlite3.Connection, session_id: SessionId) -> int:
+def raw(database: Database, session_id: SessionId) -> int:
     """The same rows by bare statements; how many."""
-    session = uuid_of(session_id).bytes
-    found = connection.execute(NEWEST, (session, LIMIT)).fetchall()
-    parts = connection.execute(RAW[0], (session, *found[-1][:3])).fetchall()
-    connection.execute(RAW[1], (session,)).fetchall()
-    ((last, _),) = connection.execute(RAW[2], (session,)).fetchall()
-    connection.execute(RAW[3], (last,)).fetchall()
+    session = database.stored(uuid_of(session_id))
+    found = database.select(NEWEST, (session, LIMIT))
+    parts = database.select(PARTS, (session, *found[-1][:3]))
+    database.select(SESSION, (session,))
+    ((last, _),) = database.select(LAST_RUN, (session,))
+    database.select(HEAD, (last,))
     return len(found) + len(parts) + 3
 
 
-def timed(work: Callable[[SessionId], object], sessions: list[SessionId]) -> tuple[float, float]:
-    """p50 and p99 in microseconds."""
+async def made(database: Database, sessions: int, turns: int, stack: AsyncExitStack) -> Made:
+    """A store of that size."""
+    async with open_store(database.url, system_clock()) as store:
+        template = await one_turn(store)
+    names = Copies(database, template).write(sessions, turns)
+    store = await stack.enter_async_context(open_store(database.url, system_clock()))
+    tail = await store.tail(names[0], LIMIT)
+    assert tail is not None
+    assert len(tail.messages) == min(LIMIT, 2 * turns)
+    print(f"{sessions} sessions with {turns} turns each", file=sys.stderr)
+    return Made(database, store, names, turns)
+
+
+async def timed(work: Callable[[SessionId], Awaitable[object]], sessions: list[SessionId]) -> list[float]:
+    """How long each took, in microseconds."""
     took: list[float] = []
     for session_id in sessions:
         begun = time.perf_counter()
-        work(session_id)
+        await work(session_id)
         took.append((time.perf_counter() - begun) * 1e6)
-    return statistics.median(took), statistics.quantiles(took, n=100)[98]
+    return took
 
 
-async def measure(file: str, sessions: int, turns: int, count: int) -> dict[str, Any]:
-    """Tails of random sessions, ours and the bare statements' in turns."""
-    async with open_store(f"sqlite:///{file}", system_clock()) as store:
-        template = await one_turn(store)
-    made = Copies(file, template).write(sessions, turns)
-    async with open_store(f"sqlite:///{file}", system_clock()) as store:
-        asked = random.Random(1).choices(made, k=count)
-        tail = await store.tail(asked[0], LIMIT)
-        assert tail is not None
-        assert len(tail.messages) == min(LIMIT, 2 * turns)
-        with closing(sqlite3.connect(file)) as bare:
-            rows = raw(bare, asked[0])
+async def measure(databases: Sequence[tuple[Database, int, int]], count: int) -> list[dict[str, Any]]:
+    """Tails of random sessions, ours and the bare statements', size after size, round after round.
 
-            def ours(session_id: SessionId) -> None:
-                with suppress(StopIteration):  # it never waits
-                    store.tail(session_id, LIMIT).send(None)
+    Of each size the quietest round's p50 and p99: noise only ever adds.
+    """
+    chosen = random.Random(1)
+    async with AsyncExitStack() as stack:
+        stores = [await made(database, sessions, turns, stack) for database, sessions, turns in databases]
+        rounds: list[list[tuple[list[float], list[float]]]] = [[] for _ in stores]
+        for _ in range(ROUNDS):
+            for each, taken in zip(stores, rounds, strict=True):
+                asked = chosen.choices(each.sessions, k=count)
 
-            def bare_statements(session_id: SessionId) -> None:
-                raw(bare, session_id)
+                async def bare(session_id: SessionId, database: Database = each.database) -> int:
+                    return raw(database, session_id)
 
-            timed(ours, asked)
-            timed(bare_statements, asked)
-            bare_us, bare_p99_us = timed(bare_statements, asked)
-            ours_us, ours_p99_us = timed(ours, asked)
-    return {"p50": ours_us, "p99": ours_p99_us, "raw_p50": bare_us, "raw_p99": bare_p99_us, "rows": rows}
+                async def ours(session_id: SessionId, store: Store = each.store) -> object:
+                    return await store.tail(session_id, LIMIT)
+
+                taken.append((await timed(ours, asked), await timed(bare, chosen.choices(each.sessions, k=count))))
+        rows = [raw(each.database, each.sessions[0]) for each in stores]
+    return [
+        {
+            "p50": min(statistics.median(ours) for ours, _ in taken),
+            "p99": min(statistics.quantiles(ours, n=100)[98] for ours, _ in taken),
+            "raw_p50": min(statistics.median(bare) for _, bare in taken),
+            "raw_p99": min(statistics.quantiles(bare, n=100)[98] for _, bare in taken),
+            "rows": read,
+        }
+        for taken, read in zip(rounds, rows, strict=True)
+    ]
 
 
 def main() -> None:
-    """Print the figures as JSON."""
+    """Print the figures of each size, as JSON."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("file")
-    parser.add_argument("--sessions", type=int, required=True)
-    parser.add_argument("--turns", type=int, required=True)
-    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("sizes", nargs="+", metavar="SESSIONS:TURNS")
+    parser.add_argument("--directory", type=Path, required=True, help="where SQLite's files are")
+    parser.add_argument("--postgres", action="store_true", help="databases of a PostgreSQL that is started for this")
+    parser.add_argument("--count", type=int, default=1000, help="tails a round")
     arguments = parser.parse_args()
-    print(json.dumps(run(measure(arguments.file, arguments.sessions, arguments.turns, arguments.count))))
+    sizes = [(int(sessions), int(turns)) for sessions, turns in (size.split(":") for size in arguments.sizes)]
+    kind = PostgresDatabase if arguments.postgres else SqliteDatabase
+    databases = [(kind.new(arguments.directory), *size) for size in sizes]
+    with ExitStack() as stack:
+        for database, *_ in databases:
+            stack.enter_context(closing(database))
+        print(json.dumps(run(measure(databases, arguments.count))))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from .machine import SERVER_CPU, start_pinned
 from .report import at_most
@@ -17,25 +18,27 @@ FLAT_RATIO_MAX: Final = 1.2
 
 
 def tails(bench: Bench) -> None:
-    """p50 and p99 of the store's tail of 20 in stores of several sizes."""
+    """p50 and p99 of the store's tail of 20 in stores of several sizes, of both kinds."""
     sizes = SIZES[:2] if bench.plan.quick else SIZES
-    taken = [[_measured(bench, *size) for size in sizes] for _ in range(1 if bench.plan.quick else 2)]
-    for index, (sessions, turns) in enumerate(sizes):
-        of_size = [figures[index] for figures in taken]
-        name = f"{2 * sessions * turns:,} messages, {sessions:,} session{'s' * (sessions > 1)}"
-        pairs = [(each["p50"], each["raw_p50"]) for each in of_size]
-        target = at_most(RAW_RATIO_MAX)
-        bench.report.ratio("tails", f"p50, {name}", pairs, "us", against="bare statements", target=target)
-        bench.report.figure("tails", f"p99, {name}", [each["p99"] for each in of_size], "us")
-        if index:
-            smallest = [(figures[index]["p50"], figures[0]["p50"]) for figures in taken]
-            flat = at_most(FLAT_RATIO_MAX)
-            bench.report.ratio("tails", f"p50, {name}", smallest, "us", against="1,000 messages", target=flat)
+    for name, options in (("SQLite", []), ("PostgreSQL", ["--postgres"])):
+        _report(bench, name, sizes, _measured(bench, sizes, options))
 
 
-def _measured(bench: Bench, sessions: int, turns: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.benchmarks.store_tails", str(bench.new_path(".db"))]
-    command += ["--sessions", str(sessions), "--turns", str(turns)]
+def _report(bench: Bench, database: str, sizes: Sequence[tuple[int, int]], taken: Sequence[dict[str, float]]) -> None:
+    for (sessions, turns), figures in zip(sizes, taken, strict=True):
+        name = f"{database}, {2 * sessions * turns:,} messages, {sessions:,} session{'s' * (sessions > 1)}"
+        pair, target = [(figures["p50"], figures["raw_p50"])], at_most(RAW_RATIO_MAX)
+        bench.report.ratio("tails", f"p50, {name}", pair, "us", against="bare statements", target=target)
+        flat = at_most(FLAT_RATIO_MAX)
+        for quantile in ("p50", "p99"):
+            smallest = [(figures[quantile], taken[0][quantile])]
+            bench.report.ratio("tails", f"{quantile}, {name}", smallest, "us", against="1,000 messages", target=flat)
+
+
+def _measured(bench: Bench, sizes: Sequence[tuple[int, int]], options: Sequence[str]) -> list[dict[str, float]]:
+    bench.directory.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tests.benchmarks.store_tails", "--directory", str(bench.directory), *options]
+    command += [f"{sessions}:{turns}" for sessions, turns in sizes]
     output, _ = start_pinned(command, SERVER_CPU, stdout=subprocess.PIPE).communicate()
-    figures: dict[str, Any] = json.loads(output)
+    figures: list[dict[str, float]] = json.loads(output)
     return figures

@@ -217,4 +217,4 @@ def test_a_sessions_snapshot_has_what_was_said_before(api: Api, monkeypatch: pyt
 def test_two_epochs_contradict_each_other(api: Api) -> None:
     session_id, epoch = owned(api)
     path = f"/v1/sessions/{session_id}/events?session_epoch={epoch}"
-    problem_of(api.get(path, headers={"Session-Epoch": str(epoch + 1)}), 400, "malformed")
+    problem_of(api.get(path, headers={"Session-Epoch": str(int(epoch) + 1)}), 400, "malformed")
