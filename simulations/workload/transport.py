@@ -18,7 +18,7 @@ UNAVAILABLE: Final = 503
 RETRY_AFTER: Final = "1"
 """Seconds after which whoever got a 503 may come again: longer than the service itself asks for."""
 
-PROXY_P: Final = 0.1
+PROXY_P: Final = 0.2
 """Part of the streams that are refused by what stands before the service."""
 
 _EVENTS = "/events"

@@ -14,6 +14,9 @@ from reattach.simulations.tape import Tape
 from reattach.simulations.trace import Trace
 from reattach.simulations.violation import Violation
 
+IMPATIENT_AFTER = 3
+"""Replays after which somebody presses Ctrl-C."""
+
 NEVER = 10**6
 """A seed on which a world can't be run at all."""
 
@@ -32,6 +35,13 @@ def run_world(
     if planted == "interrupts":
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(60)
+    if planted == "impatient":
+        planted = "two-together"
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # no job of a campaign, but who shrinks
+            seen = Path("replays").read_text(encoding="utf-8") if Path("replays").exists() else ""
+            Path("replays").write_text(seen + "x", encoding="utf-8")
+            if len(seen) == IMPATIENT_AFTER:
+                signal.raise_signal(signal.SIGINT)
     if planted == "unsavable":
         Path("elsewhere").write_text("It was free when the hunt began.", encoding="utf-8")
         planted = "two-together"

@@ -20,6 +20,7 @@ BUGS: Mapping[str, tuple[str, ...]] = {
     "dies": (),
     "prints": (),
     "interrupts": (),
+    "impatient": ("zombie-write",),
     "unsavable": (),
 }
 MARKS: Mapping[str, str] = {"completed": "a run completed", "take-over": "a run was taken over"}

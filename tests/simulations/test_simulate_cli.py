@@ -179,6 +179,13 @@ def test_usage(simulate: Simulate, arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in done.err
 
 
+def test_ctrl_c_while_shrinking_keeps_what_was_found(simulate: Simulate) -> None:
+    done = simulate("hunt", "--seeds", "0:60", "--planted", "impatient", "--jobs", "1")
+    assert done.code == Verdict.INTERRUPTED
+    assert "BROKEN PROMISE zombie-write" in done.out
+    assert simulate.printed(done.last).code == Verdict.VIOLATION
+
+
 @pytest.mark.parametrize("option", ["--trace", "--tape", "--html"])
 @pytest.mark.parametrize("name", [".", "file/below"])
 def test_a_file_that_can_not_be_written_is_usage(simulate: Simulate, option: str, name: str) -> None:
