@@ -142,8 +142,10 @@ class ReadPool:
     # On the threads.
 
     def _answer(self, question: Callable[[PostgresReads], T]) -> T:
-        fresh = not self._idle
-        reads = self._connect() if fresh else self._idle.pop()
+        try:
+            reads, fresh = self._idle.pop(), False
+        except IndexError:  # none, or another thread has just taken the last one
+            reads, fresh = self._connect(), True
         try:
             answer = question(reads)
         except ReattachError as error:

@@ -87,7 +87,9 @@ _other = events.alias("other")
 
 
 def _version(which: "sa.Function[int]", *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    return sa.select(which).where(_other.c.stream_id == _wanted.c.stream_id, *conditions).scalar_subquery()
+    """Of the run that is wanted: the lateral select around it does not have it, so that it must be said."""
+    selected = sa.select(which).where(_other.c.stream_id == _wanted.c.stream_id, *conditions)
+    return selected.scalar_subquery().correlate(_wanted)
 
 
 _holder = _version(sa.func.max(_other.c.version), _other.c.version <= _wanted.c.seq)

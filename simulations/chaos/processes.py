@@ -39,7 +39,9 @@ TIMES: Final[Mapping[str, str]] = {
 LEASE_S: Final = float(TIMES["REATTACH_LEASE_S"])
 
 _READY: Final = re.compile(r"^Reattach (listens on|works as) ")
-_RAISED: Final = "Traceback (most recent call last)"
+_RAISED: Final = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
+_CUT_SHORT: Final = "asyncio.exceptions.CancelledError: Task cancelled, timeout graceful shutdown exceeded"
+"""How uvicorn says that a server that stops has not waited for a request: its client asks again elsewhere."""
 
 
 class NotStarted(Exception):
@@ -198,9 +200,9 @@ class Process:
     def check_log(self) -> None:
         """Raises process-raised if there is a traceback in it."""
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-        at = text.find(_RAISED)
-        if at >= 0:
-            raise Violation("process-raised", f"{self.name} logged a traceback: {text[max(0, at - 200) : at + 1500]}")
+        for found in _RAISED.finditer(text):
+            if not found[1].startswith(_CUT_SHORT):
+                raise Violation("process-raised", f"{self.name} logged a traceback: {found[0][-1500:]}")
 
 
 def free(processes: Sequence[Process], *states: str) -> list[Process]:

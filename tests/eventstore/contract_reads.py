@@ -34,6 +34,17 @@ class ReadContract(StoreContract):
         assert places(await world.store.read(segment.run_id, 54, 1)) == [(3, 55)]
         assert places(await world.store.read(segment.run_id, 54, 2)) == [(3, 55), (56, 56)]
 
+    async def test_what_is_read_at_once_is_what_is_read_alone(self, world: World) -> None:
+        """Several places of several runs: none of them is taken for another's."""
+        runs = [await world.running() for _ in range(2)]
+        for segment in runs:
+            for text in "abcd":
+                await segment.write(Text(text))
+        wanted = [(segment.run_id, after, limit) for segment in runs for after in range(8) for limit in (1, 100)]
+        alone = [await world.store.read(*page) for page in wanted]
+        assert await asyncio.gather(*(world.store.read(*page) for page in wanted)) == alone
+        assert [first for first, _ in places(alone[1])] == [1, 2, 3, 7, 8, 9]
+
     async def test_every_seq_knows_its_epoch(self, world: World) -> None:
         segment = await world.running()
         await segment.write(Text("a"))
