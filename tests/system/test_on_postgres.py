@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from . import server as servers
@@ -88,8 +89,12 @@ def test_starts_at_both_servers_have_one_winner(two: tuple[Server, Server]) -> N
     """S8."""
     session = two[0].session()
     body = {"agent": "script", "input": {"steps": [{"wait_ms": 60_000}]}}
+
+    def start_at(n: int) -> httpx.Response:
+        return two[n % 2].post(f"/v1/sessions/{session}/runs", body)
+
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: two[n % 2].post(f"/v1/sessions/{session}/runs", body), range(8)))
+        answers = list(pool.map(start_at, range(8)))
     codes = sorted(answer.status_code for answer in answers)
     assert codes == [202] + [409] * 7
     won = next(answer.json()["run_id"] for answer in answers if answer.status_code == 202)
@@ -125,7 +130,11 @@ def test_opposite_decisions_at_both_servers_have_one_winner(two: tuple[Server, S
 
 def test_a_key_at_both_servers_starts_once(two: tuple[Server, Server]) -> None:
     """I1 across processes."""
+
+    def create_at(n: int) -> httpx.Response:
+        return two[n % 2].post("/v1/sessions", {}, **{"Idempotency-Key": "once"})
+
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda n: two[n % 2].post("/v1/sessions", {}, **{"Idempotency-Key": "once"}), range(8)))
+        made = list(pool.map(create_at, range(8)))
     assert {answer.status_code for answer in made} <= {200, 201}
     assert len({json.loads(answer.text)["session_id"] for answer in made}) == 1
