@@ -3,7 +3,7 @@
 Imported only where a URL names PostgreSQL: psycopg is an extra.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from struct import Struct
 from typing import Any, Final, Literal
@@ -45,6 +45,9 @@ KEEPALIVE_INTERVAL_S: Final = 5
 KEEPALIVES_MAX: Final = 3
 UNACKNOWLEDGED_MS: Final = 15_000
 """A connection whose other end has vanished is given up after about 25 s of silence, or 15 s after what was sent."""
+
+STREAMED_ROWS: Final = 1_000
+"""Rows of a long result that are fetched at once."""
 
 _SESSION: Final = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
@@ -195,6 +198,34 @@ def connect(url: str, durability: Durability = "strict", *, reads: bool = False)
         connection.close()
         raise
     return adapted
+
+
+class Streamed:
+    """A connection that stays at one moment of the database; its results come in pieces, however long they are."""
+
+    def __init__(self, connection: PostgresConnection) -> None:
+        self._connection = connection
+        self._count = 0
+
+    def execute(self, statement: str, /) -> Iterator[Any]:
+        """Run a statement that has no parameters; its rows. Raises DriverError."""
+        self._count += 1
+        raw = self._connection.raw
+        with translated(raw), raw.cursor(f"streamed{self._count}") as cursor:
+            cursor.itersize = STREAMED_ROWS
+            yield from cursor.execute(statement.encode(), binary=True)
+
+
+@contextmanager
+def one_moment(url: str) -> Generator[Streamed]:
+    """A connection for whoever reads everything. Raises DriverError."""
+    connection = connect(url, reads=True)
+    try:
+        with translated(connection.raw):
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield Streamed(connection)
+    finally:
+        connection.close()
 
 
 def array(kind: ArrayOf, values: Sequence[bytes]) -> bytes:

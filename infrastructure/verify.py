@@ -1,11 +1,11 @@
 """Verify: read everything that a database holds, and name what is torn, missing or altered. Writes nothing."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -14,7 +14,8 @@ from ..domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, Session
 from ..domain.memory import Memory, first_break
 from ..domain.session_facts import MemoryAppended
 from .codec import Codec, Row, uuid_in
-from .driver import domain_error
+from .driver import domain_error, domain_errors
+from .eventstore import is_postgres
 from .migrations import HEAD
 from .sqlite import connect_reader, database_path
 
@@ -51,6 +52,9 @@ def breaks(url: str, codec: Codec | None = None) -> Iterator[Break]:
     Raises ConfigurationError (no such file, another schema), StoreUnavailable, and RecordDamaged for a file that
     SQLite itself can't read.
     """
+    if is_postgres(url):
+        yield from _on_postgres(url, codec or Codec())
+        return
     path = database_path(url)
     if not path.exists():
         raise ConfigurationError(f"There is no database {path}.")
@@ -63,6 +67,21 @@ def breaks(url: str, codec: Codec | None = None) -> Iterator[Break]:
         raise domain_error(error) from error
 
 
+def _on_postgres(url: str, codec: Codec) -> Iterator[Break]:
+    from .migrations.postgres import check_schema  # noqa: PLC0415  - psycopg is an extra
+    from .postgres import one_moment  # noqa: PLC0415  - as above
+
+    check_schema(url)
+    with domain_errors(), one_moment(url) as connection:
+        yield from _breaks(connection, codec)
+
+
+class Reading(Protocol):
+    """What a verification asks of a connection."""
+
+    def execute(self, statement: str, /) -> Iterable[Any]: ...
+
+
 def _check_schema(connection: sqlite3.Connection, url: str) -> None:
     tables = connection.execute("SELECT name FROM sqlite_schema WHERE name = 'alembic_version'").fetchall()
     found = connection.execute("SELECT version_num FROM alembic_version").fetchone() if tables else None
@@ -70,7 +89,7 @@ def _check_schema(connection: sqlite3.Connection, url: str) -> None:
         raise ConfigurationError(f"{url} has another schema than {HEAD}; a server of this version brings it there.")
 
 
-def _breaks(connection: sqlite3.Connection, codec: Codec) -> Iterator[Break]:
+def _breaks(connection: Reading, codec: Codec) -> Iterator[Break]:
     known = {
         stream: Known(identifier(prefix, uuid_in(stream)), first_seq, version)
         for prefix, statement in _STREAMS
@@ -122,7 +141,7 @@ def _in_memory(name: str, entries: list[Memory]) -> Iterator[Break]:
         yield Break(name, sequence, "breaks the chain of its memory")
 
 
-def _in_rows(connection: sqlite3.Connection, remembered: dict[bytes, int]) -> Iterator[Break]:
+def _in_rows(connection: Reading, remembered: dict[bytes, int]) -> Iterator[Break]:
     """The memories as they are served: the same chain, and as many as were recorded."""
     for stream, group in groupby(connection.execute(_MEMORIES), key=itemgetter(0)):
         name = identifier(SESSION_PREFIX, uuid_in(stream))

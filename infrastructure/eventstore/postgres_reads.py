@@ -63,7 +63,8 @@ class PostgresReads(Reads):
         found: list[list[Record | Damaged]] = [[] for _ in pages]
         with domain_errors():
             rows = self._connection.execute(sql.SELECT_PAGES, wanted).fetchall()
-            for place, group in groupby(rows, key=itemgetter(0)):
+            for number, group in groupby(rows, key=itemgetter(0)):
+                place = int(number)
                 page, selected = pages[place], [row[1:] for row in group]
                 found[place] = self._items(page.run_id, selected, page.after_seq, limits[place])
         return found
