@@ -5,7 +5,7 @@ FoundationDB calls it buggify: constants that a test would never get to are draw
 
 import importlib
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 
 from .tape import Tape
@@ -31,10 +31,16 @@ _PACKAGE: Final = __name__.removesuffix(".simulations.limits")
 def small_limits(tape: Tape) -> Generator[None]:
     """Inside, some of the limits are small."""
     with ExitStack() as stack:
-        for module, name, value in SMALL:
+        for _, name, _ in SMALL:
             if tape.chance(f"limit.{name}", SMALL_P):
-                stack.enter_context(_limited(importlib.import_module(f"{_PACKAGE}.{module}"), name, value))
+                stack.enter_context(small(name))
         yield
+
+
+def small(name: str) -> AbstractContextManager[None]:
+    """Inside, this limit is small."""
+    module, value = next((module, value) for module, limit, value in SMALL if limit == name)
+    return _limited(importlib.import_module(f"{_PACKAGE}.{module}"), name, value)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from ...domain.identifiers import RunId
 from ..faults import Machine
+from ..limits import small
 from ..node import SETTINGS
 from ..violation import Violation
 from .client import asking
@@ -116,11 +117,12 @@ class Alone(Trial):
 
     async def _lose_the_store(self, machine: Machine) -> None:
         """For a moment nothing can be read or written: work goes on after it, by whoever has it then."""
-        run_id = await self._start(_TALK)
-        await self._claimed(run_id)
-        await asyncio.sleep(CUT_S / 3)
-        self._cut(machine, CUT_S)
-        await self._ended(run_id, SETTINGS.lease_s + 2 * SETTINGS.sweep_s + CLAIM_S)
+        with small("PENDING_FRAMES_MAX"):  # its agent has to wait for room
+            run_id = await self._start(_TALK)
+            await self._claimed(run_id)
+            await asyncio.sleep(CUT_S / 3)
+            self._cut(machine, CUT_S)
+            await self._ended(run_id, SETTINGS.lease_s + 2 * SETTINGS.sweep_s + CLAIM_S)
         await self._read_half(machine, run_id)
 
     async def _read_half(self, machine: Machine, run_id: RunId) -> None:

@@ -3,8 +3,13 @@
 import importlib
 from typing import Any
 
+from tests.system.server import ROOT
+
+from reattach.simulations.case import Case
 from reattach.simulations.limits import SMALL, small_limits
+from reattach.simulations.report import replayer
 from reattach.simulations.tape import Tape
+from reattach.simulations.world import run_world
 
 
 def now() -> list[Any]:
@@ -26,3 +31,11 @@ def test_each_limit_is_small_in_some_world_and_restored_after_an_error() -> None
             raise KeyError
     except KeyError:
         assert now() == before
+
+
+def test_what_a_trial_makes_small_is_restored_when_its_world_ends_in_the_middle() -> None:
+    before = now()
+    case = Case.read(ROOT / "simulations" / "corpus" / "appender-waits-after-its-end.json")
+    report = replayer(run_world, case.setting, tracing=False)(case.decisions)
+    assert report.violation is not None
+    assert now() == before
