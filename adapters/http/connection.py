@@ -53,6 +53,7 @@ class Connection(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
+            self.cycle.__class__ = _Cycle
             self.cycle.transport = _StreamHead(self.cycle)
 
     def on_body(self, body: bytes) -> None:
@@ -75,6 +76,16 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += len(piece)
         if self._head_bytes > HEAD_BYTES_MAX:
             raise HeadTooLarge(limit=HEAD_BYTES_MAX)  # the parser stops, and send_400_response is called
+
+
+class _Cycle(RequestResponseCycle):
+    """A request of ours, which adds nothing to what the server keeps of it."""
+
+    async def send_500_response(self) -> None:
+        """The server stops and waits no longer: no answer at all. Whoever asked comes again; after a 500 a browser's
+        EventSource would not, and nobody would know that the request may have been carried out."""
+        self.response_started = self.response_complete = True
+        self.transport.close()
 
 
 class _StreamHead(asyncio.Transport):

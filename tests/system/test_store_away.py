@@ -1,7 +1,10 @@
 """C18: the database is away for a while. Nobody is told that a run is over or unknown, and nobody loses a frame."""
 
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Semaphore
 
 import httpx
 import pytest
@@ -18,8 +21,8 @@ ASKED = 3
 """Times that a reader comes while the database is away."""
 
 
-@pytest.fixture
-def away(tmp_path: Path) -> Iterator[tuple[Server, Linked]]:
+@pytest.fixture(params=[()], ids=["with-a-worker"])
+def away(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server, Linked]]:
     """A server whose way to its database can be broken."""
     try:
         url = make_url(new_database())
@@ -27,7 +30,7 @@ def away(tmp_path: Path) -> Iterator[tuple[Server, Linked]]:
         pytest.skip(str(error))
     with linked(Link(lambda: target_of(url))) as way:
         through = url.set(host="127.0.0.1", port=way.link.port, query={}).render_as_string(hide_password=False)
-        server = Server(tmp_path / "unused.db", free_port(), arguments=("--database", through)).start()
+        server = Server(tmp_path / "unused.db", free_port(), arguments=("--database", through, *request.param)).start()
         yield server, way
         server.kill()
 
@@ -83,3 +86,36 @@ def test_whoever_attaches_meanwhile_comes_back_and_loses_nothing(away: tuple[Ser
     assert seen[-1].event == "run.completed"
     assert server.frames(live) == seen
     assert server.frames(over) == whole
+
+
+@pytest.mark.parametrize("away", [("--no-worker",)], indirect=True, ids=["serving-only"])
+def test_a_server_that_stops_meanwhile_answers_nothing_wrong(away: tuple[Server, Linked]) -> None:
+    """C12: what waits for the database when a server would wait no longer gets no answer, and above all no 500."""
+    server, way = away
+    run_id = server.run({"text": "x"})["run_id"]
+    way.do(way.link.silence)
+    arrived = Semaphore(0)
+
+    def arrives(_: bytes) -> bool:
+        arrived.release()
+        return False
+
+    front = Link(lambda: ("127.0.0.1", server.port), arrives)
+    with linked(front) as door, ThreadPoolExecutor(3) as pool:
+        path = f"{door.url}/v1/runs/{run_id}"
+        answers = [
+            pool.submit(lambda: CLIENT.post(f"{path}/cancel").status_code),
+            pool.submit(lambda: CLIENT.get(path).status_code),
+            pool.submit(lambda: [block.event for block in server.blocks(f"{path}/events")]),
+        ]
+        for _ in answers:
+            arrived.acquire()
+        server.send_signal(signal.SIGTERM)
+        for answer in answers:
+            try:
+                found = answer.result()
+            except httpx.HTTPError:
+                continue  # no answer: it asks again, elsewhere
+            assert found in (503, ["stream.reconnect"])
+        way.do(way.link.calm)  # a process that waits for an answer of the database ends when it knows that none comes
+        server.terminate()
