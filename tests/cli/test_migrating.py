@@ -32,7 +32,11 @@ def test_a_server_names_the_command(reattach: CommandLine) -> None:
 def test_verify_names_what_is_altered_on_postgres(reattach: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a healthy database is silent, also under a running server."""
     url = new_database()
-    monkeypatch.setattr("tests.system.server.database_url", lambda _: url)
+
+    def there(_: Path) -> str:
+        return url
+
+    monkeypatch.setattr("tests.system.server.database_url", there)
     server = Server(Path("postgresql"), free_port()).start()
     try:
         session = server.session()
