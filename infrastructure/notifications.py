@@ -30,6 +30,9 @@ DEAF_POLL_S: Final = 0.05
 ANSWER_S: Final = 1.0
 """Seconds within which a process hears its own bell; after that it takes itself for deaf."""
 
+BUSY_S: Final = 0.25
+"""Seconds a wake-up is put off at most while what the last one caused to be read is still being read."""
+
 RECONNECT_S: Final = 0.5
 """Seconds until a connection that could not be made is tried again."""
 
@@ -46,9 +49,10 @@ class Notifications:
     Started with the first listener and stopped with the last; the bell is rung also while nobody listens here.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, busy: Callable[[], bool] = lambda: False) -> None:
         self._url = connection_string(url)
         self._name = secrets.token_hex(8)
+        self._busy = busy
         self._changed: Callable[[], None] = lambda: None
         self._listening: list[asyncio.Task[None]] = []
         self._ringing: asyncio.Task[None] | None = None
@@ -129,13 +133,14 @@ class Notifications:
                     self._wake_up()  # whatever was told while nobody listened was told in vain
                     self.announce()
                     async for bell in connection.notifies():
-                        self._hear(bell.payload)
+                        self.hear(bell.payload)
             except (psycopg.Error, OSError):
                 pass
             self.hears = False
             await asyncio.sleep(RECONNECT_S)
 
-    def _hear(self, name: str) -> None:
+    def hear(self, name: str) -> None:
+        """The process of this name has rung."""
         if name == self._name:
             self.hears, self._rung_at = True, None
         else:
@@ -159,8 +164,13 @@ class Notifications:
             self._wake = loop.call_at(max(loop.time(), self._woke_at + COALESCE_S), self._tell)
 
     def _tell(self) -> None:
+        loop = asyncio.get_running_loop()
         self._wake = None
-        self._woke_at = asyncio.get_running_loop().time()
+        if self._busy() and loop.time() < self._woke_at + BUSY_S:
+            # Whoever is told again while they still look would only look more and more.
+            self._wake = loop.call_later(COALESCE_S, self._tell)
+            return
+        self._woke_at = loop.time()
         self._changed()
 
     # The connection of the bell and of looks.

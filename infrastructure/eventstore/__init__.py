@@ -102,11 +102,12 @@ def _postgres(url: str, clock: Clock | None, durability: Durability, codec: Code
         return PostgresReads(lambda: connect(url, reads=True), codec)
 
     library = Library(PostgresRecorder(writes), codec)
+    pool = ReadPool(reads)
     return PostgresStore(
         check_schema=lambda: check_schema(url),
         committer=ThreadCommitter(PostgresWriter(writes, library, codec, clock)),
-        pool=lambda: ReadPool(reads),
-        notifications=Notifications(url),
+        pool=pool,
+        notifications=Notifications(url, lambda: pool.busy),
         release=library.close,
     )
 

@@ -120,14 +120,21 @@ class ReadPool:
 
     def __init__(self, connect: Callable[[], PostgresReads]) -> None:
         self._connect = connect
-        self._threads = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="reattach-reads")
+        self._threads: ThreadPoolExecutor | None = None
         self._idle: list[PostgresReads] = []
         self._waiting = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._waiting > 0
 
     async def ask(self, question: Callable[[PostgresReads], T]) -> T:
         """The answer. Raises StoreUnavailable or RecordDamaged."""
         if self._waiting >= WAITING_MAX:
             raise StoreUnavailable(f"{WAITING_MAX} reads are waiting.")
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="reattach-reads")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, question)
@@ -136,7 +143,9 @@ class ReadPool:
 
     async def close(self) -> None:
         """Answer what was asked, then close the connections."""
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
         while self._idle:
             self._idle.pop().close()
 

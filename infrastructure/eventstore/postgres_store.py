@@ -22,20 +22,20 @@ class PostgresStore(LogStore):
         self,
         check_schema: Callable[[], None],
         committer: Committer,
-        pool: Callable[[], ReadPool],
+        pool: ReadPool,
         notifications: Notifications,
         release: Callable[[], None],
     ) -> None:
         super().__init__(committer, notifications.telling, release)
         self._notifications = notifications
         self._check_schema = check_schema
-        self._open_pool = pool
-        self._pool: ReadPool | None = None
+        self._pool = pool
+        self._open = False
         self._logs = GroupedReads(self._ask)
 
     async def _prepare(self) -> None:
         await asyncio.to_thread(self._check_schema)
-        self._pool = self._open_pool()
+        self._open = True
 
     def _tell(self, commits: Sequence[News]) -> None:
         self._notifications.announce()
@@ -46,12 +46,11 @@ class PostgresStore(LogStore):
         return await self._logs.read(Page(run_id, after_seq, limit_frames))
 
     async def _ask(self, question: Callable[[PostgresReads], T]) -> T:
-        if self._pool is None:
+        if not self._open:
             raise StoreUnavailable("It is not open.")
         return await self._pool.ask(question)
 
     async def _close_reads(self) -> None:
         await self._notifications.close()
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            await pool.close()
+        self._open = False
+        await self._pool.close()
