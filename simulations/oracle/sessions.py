@@ -186,7 +186,11 @@ class Sessions:
     def rows(self, news: Sequence[News]) -> None:
         """What moved stands in the store as its facts say, and nothing waits that could begin. Raises a Violation."""
         for session_id in dict.fromkeys(item.session_id for item in news if isinstance(item, SessionMoved)):
-            self._row(self.logs[session_id])
+            log = self.logs.get(session_id)
+            if log is None:
+                detail = f"It is told that {session_id} moved, and nothing that befell it is in the store."
+                raise Violation("session-news-unfounded", detail, session_id=session_id)
+            self._row(log)
 
     def leases(self, session_ids: Sequence[SessionId]) -> None:
         """Somebody wrote to these: their owners' leases may be others now."""

@@ -125,6 +125,7 @@ STORES: Final = (
         "commit-not-durable",
         "A group is told to be durable and is not written.",
         (
+            "session-news-unfounded",
             "row-missing",
             "not-durable",
             "key-answered-twice",

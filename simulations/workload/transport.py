@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 from uuid import UUID
+from zlib import crc32
 
 import httpx
 
@@ -21,6 +22,7 @@ RETRY_AFTER: Final = "1"
 PROXY_P: Final = 0.2
 """Part of the streams that are refused by what stands before the service."""
 
+_SOURCES: Final = (1 << 30) - 1
 _EVENTS = "/events"
 
 
@@ -131,18 +133,20 @@ class _Body(httpx.AsyncByteStream):
 
 
 class TapeIds:
-    """Ids of a client. Their tails, of which it makes its jitter, are drawn: 0 is to wait no longer than asked."""
+    """Ids of a client, no other's. Their tails, of which it makes its jitter, are drawn: 0 is to wait no longer than
+    asked."""
 
     def __init__(self, tape: Tape, name: str) -> None:
         self._tape = tape
         self._name = name
         self._serial = 0
+        self._source = (crc32(name.encode()) & _SOURCES) << 32
 
     def uuid(self) -> UUID:
         """Another one."""
         self._serial += 1
         tail = self._tape.draw(f"program.jitter:{self._name}", 16) << 28
-        return UUID(int=self._serial << 80 | 0x7 << 76 | 0b10 << 62 | tail)
+        return UUID(int=self._serial << 80 | 0x7 << 76 | 0b10 << 62 | self._source | tail)
 
 
 def _asked(request: httpx.Request) -> Request:

@@ -62,7 +62,7 @@ def run_world(
 
 
 def _misbehaves(planted: str | None) -> str | None:
-    """What happens to the tool itself; what is left to be planted then."""
+    """What a bug does to its process, and what it does to its world besides."""
     if planted == "dies":
         os._exit(3)
     if planted == "hangs":
@@ -70,19 +70,17 @@ def _misbehaves(planted: str | None) -> str | None:
     if planted == "interrupts":
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(60)
-    if planted == "impatient":
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # no job of a campaign, but who shrinks
-            seen = Path("replays").read_text(encoding="utf-8") if Path("replays").exists() else ""
-            Path("replays").write_text(seen + "x", encoding="utf-8")
-            if len(seen) == IMPATIENT_AFTER:
-                signal.raise_signal(signal.SIGINT)
-        return "two-together"
+    if planted == "impatient" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # No job of a campaign, but who shrinks.
+        seen = Path("replays").read_text(encoding="utf-8") if Path("replays").exists() else ""
+        Path("replays").write_text(seen + "x", encoding="utf-8")
+        if len(seen) == IMPATIENT_AFTER:
+            signal.raise_signal(signal.SIGINT)
     if planted == "unsavable":
         Path("elsewhere").write_text("It was free when the hunt began.", encoding="utf-8")
-        return "two-together"
     if planted == "prints":
         print("an agent talks")
-    return planted
+    return "two-together" if planted in ("unsavable", "impatient") else planted
 
 
 def _news(step: int) -> list[dict[str, Any]]:
