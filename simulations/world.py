@@ -61,12 +61,7 @@ STEPS_MAX: Final = 150_000
 
 
 def run_world(
-    tape: Tape,
-    *,
-    planted: str | None = None,
-    agents: str | None = None,
-    store: str | None = None,
-    tracing: bool = True,
+    tape: Tape, *, planted: str | None = None, agents: str | None = None, store: str | None = None, tracing: bool = True
 ) -> Report:
     """Run the world that this tape describes, from its start to its end or to the first broken promise."""
     tape.planted = planted

@@ -33,10 +33,10 @@ def test_verify_names_what_is_altered_on_postgres(reattach: CommandLine, monkeyp
     """And a healthy database is silent, also under a running server."""
     url = new_database()
 
-    def database_url(_: Path) -> str:
+    def there(_: Path) -> str:
         return url
 
-    monkeypatch.setattr("tests.system.server.database_url", database_url)
+    monkeypatch.setattr("tests.system.server.database_url", there)
     server = Server(Path("postgresql"), free_port()).start()
     try:
         session = server.session()

@@ -1,8 +1,10 @@
 """PostgreSQL keeps the contract of every store, on a real server."""
 
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from reattach.infrastructure.eventstore import open_store
@@ -50,3 +52,21 @@ class TestSessions(Postgres, SessionContract):
 
 class TestSnapshots(Postgres, SnapshotContract):
     pass
+
+
+@pytest.mark.anyio
+async def test_without_a_clock_of_ours_the_servers_judges() -> None:
+    """All processes have that one in common, whatever their machines think the time is."""
+    url = new_database()
+
+    def server_time() -> datetime:
+        with psycopg.connect(url) as session:
+            row = session.execute("SELECT clock_timestamp()").fetchone()
+            assert row is not None
+            told: datetime = row[0]
+            return told
+
+    async with open_store(url) as store:
+        before = server_time()
+        now = await store.transact(lambda tx: tx.now)
+        assert before <= now <= server_time()

@@ -134,12 +134,11 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         check_schema("postgresql://nobody@127.0.0.1:1/none")
 
 
-def not_there(_: str) -> None:
-    """What `find_spec` finds of a package that is not installed."""
-
-
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reattach.infrastructure.eventstore.find_spec", not_there)
+    def not_found(_: str) -> None:
+        return None
+
+    monkeypatch.setattr("reattach.infrastructure.eventstore.find_spec", not_found)
     for refused in (open_store, migrate_database):
         with pytest.raises(ConfigurationError, match=r"pip install 'reattach\[postgres\]'") as told:
             refused("postgresql://ada:secret@localhost/x")

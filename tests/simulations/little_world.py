@@ -28,25 +28,7 @@ def run_world(
     now = [0.0]
     trace = Trace(lambda: now[0], on=tracing, seed=tape.seed, planted=planted)
     trace.emit("up", proc="n0.1")
-    if planted == "dies":
-        os._exit(3)
-    if planted == "hangs":
-        time.sleep(60)
-    if planted == "interrupts":
-        os.kill(os.getppid(), signal.SIGINT)
-        time.sleep(60)
-    if planted == "impatient":
-        planted = "two-together"
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # no job of a campaign, but who shrinks
-            seen = Path("replays").read_text(encoding="utf-8") if Path("replays").exists() else ""
-            Path("replays").write_text(seen + "x", encoding="utf-8")
-            if len(seen) == IMPATIENT_AFTER:
-                signal.raise_signal(signal.SIGINT)
-    if planted == "unsavable":
-        Path("elsewhere").write_text("It was free when the hunt began.", encoding="utf-8")
-        planted = "two-together"
-    if planted == "prints":
-        print("an agent talks")
+    planted = _misbehaves(planted)
     if tape.seed == NEVER and not tape.decisions:
         raise RuntimeError("the harness broke")
     violation, kills = None, 0
@@ -77,6 +59,30 @@ def run_world(
         exchanges=1,
         commits=trace.counts["commit"],
     )
+
+
+def _misbehaves(planted: str | None) -> str | None:
+    """What happens to the tool itself; what is left to be planted then."""
+    if planted == "dies":
+        os._exit(3)
+    if planted == "hangs":
+        time.sleep(60)
+    if planted == "interrupts":
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+    if planted == "impatient":
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # no job of a campaign, but who shrinks
+            seen = Path("replays").read_text(encoding="utf-8") if Path("replays").exists() else ""
+            Path("replays").write_text(seen + "x", encoding="utf-8")
+            if len(seen) == IMPATIENT_AFTER:
+                signal.raise_signal(signal.SIGINT)
+        return "two-together"
+    if planted == "unsavable":
+        Path("elsewhere").write_text("It was free when the hunt began.", encoding="utf-8")
+        return "two-together"
+    if planted == "prints":
+        print("an agent talks")
+    return planted
 
 
 def _news(step: int) -> list[dict[str, Any]]:
