@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-NETWORK: Final = "10.213.77"
-"""The first three bytes of every address; .1 is the bridge, where the people, the judge and the database are."""
+NETWORK: Final = "10.213"
+NETWORKS: Final = 250
+"""The first two bytes of every address, and how many values the third may have. In each network .1 is the bridge, where
+the people, the judge and the database are."""
 
 HOSTS_MAX: Final = 200
 
@@ -62,12 +64,16 @@ class Hosts:
 
 
 def why_not() -> str | None:
-    """Why there can be no hosts here; None if there can."""
-    if not sys.platform.startswith("linux"):
-        return f"network namespaces are Linux's, this is {sys.platform}"
-    if os.geteuid() != 0:
-        return "making network namespaces needs root"
-    return None if shutil.which("ip") else "there is no `ip` (Debian: iproute2)"
+    """Why there can be no hosts here; None if there can. Makes a small network, and takes it away again."""
+
+    async def tried() -> str | None:
+        try:
+            async with hosts_of(1):
+                return None
+        except NoHosts as reason:
+            return str(reason)
+
+    return asyncio.run(tried())
 
 
 @asynccontextmanager
@@ -76,18 +82,22 @@ async def hosts_of(count: int) -> AsyncGenerator[Hosts, None]:
     if not count:
         yield Hosts([HERE], HERE.address)
         return
-    reason = why_not()
-    if reason is not None:
-        raise NoHosts(reason)
+    if not sys.platform.startswith("linux"):
+        raise NoHosts(f"network namespaces are Linux's, this is {sys.platform}")
+    if os.geteuid() != 0:
+        raise NoHosts("making network namespaces needs root")
+    if shutil.which("ip") is None:
+        raise NoHosts("there is no `ip` (Debian: iproute2)")
+    network = f"{NETWORK}.{os.getpid() % NETWORKS + 1}"  # several may be at work
     bridge, names = f"rtb{os.getpid()}", [f"rt{os.getpid()}h{n}" for n in range(min(count, HOSTS_MAX))]
-    hosts = [Host(name, f"{NETWORK}.{n + 2}", ("ip", "netns", "exec", name)) for n, name in enumerate(names)]
+    hosts = [Host(name, f"{network}.{n + 2}", ("ip", "netns", "exec", name)) for n, name in enumerate(names)]
     try:
         await _ip("link", "add", bridge, "type", "bridge")
-        await _ip("addr", "add", f"{NETWORK}.1/24", "dev", bridge)
+        await _ip("addr", "add", f"{network}.1/24", "dev", bridge)
         await _ip("link", "set", bridge, "up")
         for host in hosts:
             await _wire(host, bridge)
-        yield Hosts(hosts, f"{NETWORK}.1")
+        yield Hosts(hosts, f"{network}.1")
     finally:
         for name in names:
             await _ip("netns", "del", name, quietly=True)  # its end of the cable goes with it

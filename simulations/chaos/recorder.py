@@ -1,5 +1,6 @@
 """What readers saw, kept as it came: it is judged when the whole log is known, by the judges of the simulator."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -89,7 +90,7 @@ class RecordedFollowing:
 
     def judge(self, log: Log) -> None:
         """Raises a Violation."""
-        following = Following(log, self._asked, self._who)
+        following = Following(log, self._asked, self._who, late_s=math.inf)
         for call in self._calls:
             call(following)
 
