@@ -3,6 +3,7 @@ as anyio's only backend, and asserts that explain themselves in the store's cont
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,10 @@ for module in (
     "contract_snapshots",
 ):
     pytest.register_assert_rewrite(f"tests.eventstore.{module}")
+
+# A shell's background jobs ignore Ctrl-C, and hand that on to all that they start: to what the tests start as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `fast` is derandomized: a red test means that the code has changed, not the dice. Nothing is judged by the clock.
 settings.register_profile("fast", deadline=None, max_examples=100, stateful_step_count=40, derandomize=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from reattach.adapters.worker import Worker, WorkerTimes
+from reattach.domain.agent import Agent
 from reattach.domain.application import Application
 
 
@@ -19,6 +20,10 @@ class Counting:
     def listen(self, _: object) -> Callable[[], None]:
         """Nothing is told; the test wakes the worker by itself."""
         return lambda: None
+
+    async def has_pending(self, _: object) -> bool:
+        """It always looks as if there were work."""
+        return True
 
     async def claim(self, *_: object) -> Sequence[Any]:
         """There is nothing to do."""
@@ -42,7 +47,7 @@ async def busy_day() -> None:
     """The worker is woken ten times for each sweep that is due."""
     application = Counting()
     times = WorkerTimes(renew_s=60, sweep_s=0.05)
-    worker = Worker(cast("Application", application), "w", {}, times)
+    worker = Worker(cast("Application", application), "w", {"idle": cast("Agent", None)}, times)
     worker.start()
 
     async def never_rests() -> None:

@@ -1,8 +1,9 @@
-"""Tails of stores of several sizes, without HTTP: `python -m tests.benchmarks.store_tails --directory D SIZES`.
+"""Tails of stores of several sizes, without a socket: `python -m tests.benchmarks.store_tails --directory D SIZES`.
 
 One real turn is run in each store; the others are its rows with other ids, so that a million messages take seconds.
-What is timed is the store's whole tail, and beside it the bare statements that find the same rows, on a connection of
-their own. The sizes take turns: what the machine does otherwise befalls them alike.
+What is timed is the store's whole tail, the client's (the whole service but its socket), and beside them the bare
+statements that find the same rows, on a connection of their own. The sizes take turns: what the machine does otherwise
+befalls them alike.
 """
 
 import argparse
@@ -11,14 +12,15 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from reattach.adapters.agents.loading import load_agents
-from reattach.adapters.composition import run, system_clock, system_ids
+from reattach.adapters.client import Client, InProcess
+from reattach.adapters.composition import load_settings, run, running, system_clock, system_ids
 from reattach.domain.agent import Text
 from reattach.domain.application import Application
 from reattach.domain.identifiers import RUN_PREFIX, SESSION_PREFIX, SessionId, identifier, uuid_of
@@ -64,6 +66,7 @@ class Made(NamedTuple):
 
     database: Database
     store: Store
+    client: Client
     sessions: list[SessionId]
     turns: int
 
@@ -146,8 +149,10 @@ async def made(database: Database, sessions: int, turns: int, stack: AsyncExitSt
     tail = await store.tail(names[0], LIMIT)
     assert tail is not None
     assert len(tail.messages) == min(LIMIT, 2 * turns)
+    service = await stack.enter_async_context(running(load_settings(database=database.url, worker=False, mcp=False)))
+    client = await stack.enter_async_context(Client("http://here", transport=InProcess(service.app)))
     print(f"{sessions} sessions with {turns} turns each", file=sys.stderr)
-    return Made(database, store, names, turns)
+    return Made(database, store, client, names, turns)
 
 
 async def timed(work: Callable[[SessionId], Awaitable[object]], sessions: list[SessionId]) -> list[float]:
@@ -160,37 +165,42 @@ async def timed(work: Callable[[SessionId], Awaitable[object]], sessions: list[S
     return took
 
 
-async def measure(databases: Sequence[tuple[Database, int, int]], count: int) -> list[dict[str, Any]]:
-    """Tails of random sessions, ours and the bare statements', size after size, round after round.
-
-    Of each size the quietest round's p50 and p99: noise only ever adds.
-    """
+async def measure(databases: Sequence[tuple[Database, int, int]], count: int) -> list[dict[str, float]]:
+    """Tails of random sessions, ours and the bare statements', size after size, round after round."""
     chosen = random.Random(1)
     async with AsyncExitStack() as stack:
         stores = [await made(database, sessions, turns, stack) for database, sessions, turns in databases]
-        rounds: list[list[tuple[list[float], list[float]]]] = [[] for _ in stores]
+        taken: list[dict[str, list[list[float]]]] = [{} for _ in stores]
         for _ in range(ROUNDS):
-            for each, taken in zip(stores, rounds, strict=True):
-                asked = chosen.choices(each.sessions, k=count)
+            for each, rounds in zip(stores, taken, strict=True):
+                for name, work in ways(each).items():
+                    rounds.setdefault(name, []).append(await timed(work, chosen.choices(each.sessions, k=count)))
+        return [
+            figures(rounds) | {"rows": raw(each.database, each.sessions[0])}
+            for each, rounds in zip(stores, taken, strict=True)
+        ]
 
-                async def bare(session_id: SessionId, database: Database = each.database) -> int:
-                    return raw(database, session_id)
 
-                async def ours(session_id: SessionId, store: Store = each.store) -> object:
-                    return await store.tail(session_id, LIMIT)
+def ways(made: Made) -> dict[str, Callable[[SessionId], Awaitable[object]]]:
+    """The ways to a tail, by name."""
 
-                taken.append((await timed(ours, asked), await timed(bare, chosen.choices(each.sessions, k=count))))
-        rows = [raw(each.database, each.sessions[0]) for each in stores]
-    return [
-        {
-            "p50": min(statistics.median(ours) for ours, _ in taken),
-            "p99": min(statistics.quantiles(ours, n=100)[98] for ours, _ in taken),
-            "raw_p50": min(statistics.median(bare) for _, bare in taken),
-            "raw_p99": min(statistics.quantiles(bare, n=100)[98] for _, bare in taken),
-            "rows": read,
-        }
-        for taken, read in zip(rounds, rows, strict=True)
-    ]
+    async def bare(session_id: SessionId) -> int:
+        return raw(made.database, session_id)
+
+    async def ours(session_id: SessionId) -> object:
+        return await made.store.tail(session_id, LIMIT)
+
+    async def answered(session_id: SessionId) -> object:
+        return await made.client.tail(session_id, LIMIT)
+
+    return {"": ours, "raw_": bare, "client_": answered}
+
+
+def figures(rounds: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
+    """Of each way the quietest round's p50 and p99: noise only ever adds."""
+    p50 = {f"{name}p50": min(map(statistics.median, taken)) for name, taken in rounds.items()}
+    p99 = {f"{name}p99": min(statistics.quantiles(one, n=100)[98] for one in taken) for name, taken in rounds.items()}
+    return p50 | p99
 
 
 def main() -> None:

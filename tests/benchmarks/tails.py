@@ -30,9 +30,11 @@ def _report(bench: Bench, database: str, sizes: Sequence[tuple[int, int]], taken
         pair, target = [(figures["p50"], figures["raw_p50"])], at_most(RAW_RATIO_MAX)
         bench.report.ratio("tails", f"p50, {name}", pair, "us", against="bare statements", target=target)
         flat = at_most(FLAT_RATIO_MAX)
-        for quantile in ("p50", "p99"):
-            smallest = [(figures[quantile], taken[0][quantile])]
-            bench.report.ratio("tails", f"{quantile}, {name}", smallest, "us", against="1,000 messages", target=flat)
+        for way, prefix in (("the store's", ""), ("the client's", "client_")):
+            for quantile in ("p50", "p99"):
+                smallest = [(figures[prefix + quantile], taken[0][prefix + quantile])]
+                what = f"{way} {quantile}, {name}"
+                bench.report.ratio("tails", what, smallest, "us", against="1,000 messages", target=flat)
 
 
 def _measured(bench: Bench, sizes: Sequence[tuple[int, int]], options: Sequence[str]) -> list[dict[str, float]]:

@@ -34,7 +34,7 @@ from .world import ManualClock, Segment, World
 pytestmark = pytest.mark.anyio
 
 BATCHES: Final = 100_000
-BYTES: Final = frozenset("state outline body carry payload".split())
+BYTES: Final = frozenset("state outline body carry payload config".split())
 TEXTS: Final = frozenset("status topic0 topic".split())
 ARRAYS: Final[Mapping[str, object]] = {
     "UUID": [uuid_in(b"\1" * 16)],
