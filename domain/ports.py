@@ -232,7 +232,7 @@ class Transaction(Protocol):
         ...
 
     def expired_handoffs(self, limit: int) -> Sequence[SessionId]:
-        """Sessions with a handoff under way past its deadline."""
+        """Sessions with a handoff under way past its deadline, the longest passed first; of equals the lower id."""
         ...
 
     def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
@@ -240,11 +240,11 @@ class Transaction(Protocol):
         ...
 
     def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:
-        """Running runs whose lease ended at `before` or earlier, the longest passed first."""
+        """Running runs whose lease ended at `before` or earlier, the longest passed first; of equals the lower id."""
         ...
 
     def expired_approvals(self, limit: int) -> Sequence[RunId]:
-        """Waiting runs with an approval past its deadline."""
+        """Waiting runs with an approval at or past its deadline, the longest passed first; of equals the lower id."""
         ...
 
     def answer(self, tenant: str, key: str) -> Answer | None:

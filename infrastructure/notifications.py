@@ -33,6 +33,9 @@ ANSWER_S: Final = 1.0
 BUSY_S: Final = 0.25
 """Seconds a wake-up is put off at most while what the last one caused to be read is still being read."""
 
+ASKED_S: Final = 5.0
+"""Seconds a bell or a look may take. Then its connection is taken for dead: a silent one would take the net away."""
+
 RECONNECT_S: Final = 0.5
 """Seconds until a connection that could not be made is tried again."""
 
@@ -179,12 +182,13 @@ class Notifications:
         """The statement's row, or None if the database did not answer."""
         async with self._connecting:
             try:
-                if self._connection is None:
-                    self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
-                    await self._connection.execute("SET synchronous_commit=off")
-                cursor = await self._connection.execute(statement.encode(), parameters)
-                return await cursor.fetchone()
-            except (psycopg.Error, OSError):
+                async with asyncio.timeout(ASKED_S):
+                    if self._connection is None:
+                        self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+                        await self._connection.execute("SET synchronous_commit=off")
+                    cursor = await self._connection.execute(statement.encode(), parameters)
+                    return await cursor.fetchone()
+            except (psycopg.Error, OSError):  # or TimeoutError, which is one
                 await self._drop()
                 return None
 

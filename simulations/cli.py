@@ -4,7 +4,7 @@ import argparse
 import importlib
 from typing import TYPE_CHECKING, Final
 
-from ..adapters.cli.options import Command, Commands
+from ..adapters.cli.options import Command, Commands, duration, positive
 
 if TYPE_CHECKING:
     from ..adapters.cli.terminal import Terminal
@@ -32,7 +32,7 @@ def _hunt(actions: Commands) -> None:
     hunt = _action(actions, "hunt", "searching:hunt", "run many seeds, and stop at the first broken promise")
     _add_world(hunt)
     _add_campaign(hunt, "as many as --minutes allow, else 1,000, from a start that the clock gives")
-    hunt.add_argument("--failures", type=_positive, default=1, metavar="N", help="stop after N failures (default: 1)")
+    hunt.add_argument("--failures", type=positive, default=1, metavar="N", help="stop after N failures (default: 1)")
     _add_shrinking(hunt)
     cover = _action(actions, "cover", "searching:cover", "run seeds, and say which marks they reach and which not")
     _add_world(cover)
@@ -62,7 +62,7 @@ def _files(actions: Commands) -> None:
     _add_tape(explain)
     explain.add_argument("--html", metavar="FILE", help="where to draw it (default: TAPE with .html)")
     explain.add_argument("--trace", metavar="FILE", help="write every event here, as JSON lines")
-    explain.add_argument("--last", type=_positive, default=25, metavar="N", help="events to tell (default: 25)")
+    explain.add_argument("--last", type=positive, default=25, metavar="N", help="events to tell (default: 25)")
 
 
 def _judge(actions: Commands) -> None:
@@ -75,9 +75,9 @@ def _judge(actions: Commands) -> None:
     points = _action(actions, "crashpoints", "crashing:crashpoints", "kill a process at each of its writes, in turn")
     points.add_argument("--seed", type=_seed, default=0, metavar="N", help="whose world it is (default: 0)")
     points.add_argument("--disk", action="store_true", help="cut the power under the database instead (needs apsw)")
-    points.add_argument("--cuts", type=_positive, metavar="N", help="power cuts with --disk (default: 1,000)")
+    points.add_argument("--cuts", type=positive, metavar="N", help="power cuts with --disk (default: 1,000)")
     _add_world(points)
-    points.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: one a core)")
+    points.add_argument("--jobs", type=positive, metavar="N", help="processes (default: one a core)")
     _add_shrinking(points)
     _add_json(points)
     audit = _action(actions, "audit", "judging:audit", "prove that a seed gives the same world everywhere")
@@ -122,8 +122,8 @@ def _add_agents(parser: argparse.ArgumentParser) -> None:
 def _add_campaign(parser: argparse.ArgumentParser, seeds: str, *, minutes: bool = True) -> None:
     parser.add_argument("--seeds", type=_seeds, metavar="A:B", help=f"seeds A to B-1 (default: {seeds})")
     if minutes:
-        parser.add_argument("--minutes", type=_duration, metavar="M", help="stop after M minutes")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: one a core)")
+        parser.add_argument("--minutes", type=duration, metavar="M", help="stop after M minutes")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="processes (default: one a core)")
     _add_json(parser)
 
 
@@ -136,8 +136,8 @@ def _add_shrinking(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_budget(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--replays", type=_positive, metavar="N", help="replays to shrink with (default: 1,000)")
-    parser.add_argument("--seconds", type=_duration, metavar="S", help="seconds to shrink for (default: 30)")
+    parser.add_argument("--replays", type=positive, metavar="N", help="replays to shrink with (default: 1,000)")
+    parser.add_argument("--seconds", type=duration, metavar="S", help="seconds to shrink for (default: 30)")
 
 
 def _add_tape(parser: argparse.ArgumentParser) -> None:
@@ -167,20 +167,6 @@ def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no seed: they are the numbers from 0 on")
     return int(text)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1, please")
-    return number
-
-
-def _duration(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError("more than 0, please")
-    return number
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -15,12 +15,9 @@ for module in (
     "contract_reads",
     "contract_sessions",
     "contract_snapshots",
+    "recorder_case",
 ):
     pytest.register_assert_rewrite(f"tests.eventstore.{module}")
-
-# A shell's background jobs ignore Ctrl-C, and hand that on to all that they start: to what the tests start as well.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `fast` is derandomized: a red test means that the code has changed, not the dice. Nothing is judged by the clock.
 settings.register_profile("fast", deadline=None, max_examples=100, stateful_step_count=40, derandomize=True)
@@ -31,3 +28,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def hears_ctrl_c() -> None:
+    """As a process that was just started. A shell's background jobs, and all they start, ignore it; a closed loop of
+    uvloop keeps it for itself.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)

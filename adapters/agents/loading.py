@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from ...domain.agent import Agent, Context, Output, TakeOver
 from ...domain.errors import ConfigurationError
-from .prompts import prompt_of
+from .prompts import Checked
 
 if TYPE_CHECKING:
     from pydantic_ai.agent import AbstractAgent
@@ -29,22 +29,13 @@ _MEMBERS: Final = ("name", "on_take_over", "validate", "prompt", "run")
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionAgent:
+class FunctionAgent(Checked):
     """An async generator function as an agent: any input will do, and text in it is the prompt."""
 
     name: str
     function: AgentFunction
     on_take_over: TakeOver = "continue"
     check: Callable[[JsonValue], None] | None = None
-
-    def validate(self, input: JsonValue) -> None:  # noqa: A002  - the wire's word
-        """As `check` says; without one, everything is accepted."""
-        if self.check is not None:
-            self.check(input)
-
-    def prompt(self, input: JsonValue) -> str | None:  # noqa: A002  - the wire's word
-        """The input if it is a text, else its `prompt` if that is one."""
-        return prompt_of(input)
 
     def run(self, context: Context) -> AsyncGenerator[Output, None]:
         """Call the function."""

@@ -69,3 +69,19 @@ def invocation() -> tuple[str, ...]:
     if called.stem != "reattach" or (found and Path(found).resolve() == called.resolve()):
         return ("reattach",)
     return (sys.argv[0],)
+
+
+def positive(text: str) -> int:
+    """An option that counts something. Raises ArgumentTypeError."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1, please")
+    return number
+
+
+def duration(text: str) -> float:
+    """An option that says how long, in its own unit. Raises ArgumentTypeError."""
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError("more than 0, please")
+    return number

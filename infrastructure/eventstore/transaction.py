@@ -195,7 +195,7 @@ class StoreTransaction:
         return [run_of(run) for run in sorted(waiting)[: max(0, limit)]]
 
     def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:
-        """Running runs whose lease ended at `before` or earlier, the longest passed first."""
+        """Running runs whose lease ended at `before` or earlier, the longest passed first; of equals the lower id."""
         return self._due(sql.TAKE_EXPIRED_LEASES, limit, before)
 
     def expired_approvals(self, limit: int) -> Sequence[RunId]:

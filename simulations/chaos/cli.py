@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from ...adapters.cli.options import Commands
+from ...adapters.cli.options import Commands, duration, positive
 
 if TYPE_CHECKING:
     from ...adapters.cli.terminal import Terminal
@@ -22,10 +22,10 @@ def add(commands: Commands) -> None:
     chaos = commands.add_parser(
         "chaos", help="kill real processes under load", description=_ABOUT, epilog=_EPILOG, allow_abbrev=False
     )
-    chaos.add_argument("--minutes", type=_duration, default=1.0, metavar="M", help="how long (default: 1)")
-    chaos.add_argument("--servers", type=_positive, default=2, metavar="N", help="server processes (default: 2)")
-    chaos.add_argument("--workers", type=_positive, default=3, metavar="N", help="worker processes (default: 3)")
-    chaos.add_argument("--readers", type=_positive, default=50, metavar="N", help="readers at a time (default: 50)")
+    chaos.add_argument("--minutes", type=duration, default=1.0, metavar="M", help="how long (default: 1)")
+    chaos.add_argument("--servers", type=positive, default=2, metavar="N", help="server processes (default: 2)")
+    chaos.add_argument("--workers", type=positive, default=3, metavar="N", help="worker processes (default: 3)")
+    chaos.add_argument("--readers", type=positive, default=50, metavar="N", help="readers at a time (default: 50)")
     chaos.add_argument("--kills", type=int, metavar="N", help="times kill -9 hits one (default: 10 a minute)")
     chaos.add_argument("--database", metavar="URL", help="an empty one (default: a new SQLite file)")
     chaos.add_argument("--restart", metavar="COMMAND", help="what restarts the database's server at once, now and then")
@@ -42,17 +42,3 @@ def _chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
     from .running import chaos  # noqa: PLC0415  - it brings the simulator and the server
 
     return chaos(options, terminal)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1, please")
-    return number
-
-
-def _duration(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError("more than 0, please")
-    return number

@@ -207,13 +207,13 @@ class ModelTransaction:
         return sorted(waiting)[: max(0, limit)]
 
     def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:
-        """Running runs whose lease ended at `before` or earlier, the longest passed first; of equals the older run."""
+        """Running runs whose lease ended at `before` or earlier, the longest passed first; of equals the lower id."""
         runs, leases = self._tables.runs.items(), self._tables.leases
         ends = [(leases[run_id], run_id) for run_id, run in runs if run.status is Status.RUNNING]
         return _due(ends, before, limit)
 
     def expired_approvals(self, limit: int) -> Sequence[RunId]:
-        """Waiting runs with an approval at or past its deadline, the longest passed first; of equals the older run."""
+        """Waiting runs with an approval at or past its deadline, the longest passed first; of equals the lower id."""
         waiting = [(run_id, run) for run_id, run in self._tables.runs.items() if run.status is Status.WAITING]
         ends = [(approval.expires_at, run_id) for run_id, run in waiting for approval in run.pending_approvals]
         first = {run_id: end for end, run_id in sorted(ends, key=_end, reverse=True)}
@@ -241,7 +241,7 @@ class ModelTransaction:
 
 def _due(ends: Sequence[tuple[datetime, RunId]], before: datetime, limit: int) -> list[RunId]:
     passed = [(end, run_id) for end, run_id in ends if end <= before]
-    return [run_id for _, run_id in sorted(passed, key=_end)[:limit]]
+    return [run_id for _, run_id in sorted(passed)[:limit]]
 
 
 def _end(item: tuple[datetime, Any]) -> datetime:

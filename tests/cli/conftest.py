@@ -1,6 +1,5 @@
 """Fixtures: one server for all tests of this folder, and the command line as other processes."""
 
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -23,9 +22,3 @@ def reattach(server: Server, capsys: pytest.CaptureFixture[str]) -> Iterator[Com
     line = CommandLine({"REATTACH_URL": server.url}, capsys)
     yield line
     line.kill()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def interruptible() -> None:
-    """A shell starts its background jobs deaf to Ctrl-C, and what they start inherits that: not here."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)

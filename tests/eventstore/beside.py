@@ -2,22 +2,25 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import psycopg
+import pytest
 
 from reattach.domain.application import Application
 from reattach.domain.ports import Append, Store, Transaction
 from reattach.infrastructure.codec import Codec
+from reattach.infrastructure.eventstore import open_store
 from reattach.infrastructure.eventstore.library import Library
 from reattach.infrastructure.eventstore.postgres_recorder import PostgresRecorder
 from reattach.infrastructure.eventstore.postgres_writer import PostgresWriter
 from reattach.infrastructure.eventstore.writer import Work
 from reattach.infrastructure.postgres import PostgresConnection, connect
 
-from .world import SIGNAL_TIMEOUT_S, Echo, World
+from ..postgres import new_database
+from .world import SIGNAL_TIMEOUT_S, Echo, ManualClock, World
 
 T = TypeVar("T")
 LOOK_S = 0.002
@@ -113,3 +116,17 @@ async def race(
     first.gate.opened.set()
     gave, got = await asyncio.gather(ahead, behind, return_exceptions=True)
     return gave, got
+
+
+@pytest.fixture(name="url")
+def url_on_postgres() -> str:
+    """A database of its own."""
+    return new_database()
+
+
+@pytest.fixture(name="world")
+async def world_on_postgres(url: str) -> AsyncIterator[World]:
+    """The application over it."""
+    clock = ManualClock()
+    async with open_store(url, clock, durability="relaxed") as store:
+        yield World(store, clock)

@@ -18,7 +18,7 @@ from reattach.domain.transitions import Status
 from reattach.domain.wire import type_of
 
 from .contract import StoreContract
-from .world import TENANT, WORKER, Listening, World
+from .world import TENANT, WORKER, Listening, ManualClock, World
 
 
 class FactContract(StoreContract):
@@ -156,6 +156,21 @@ class FactContract(StoreContract):
         assert await self.expired(world) == [first.run_id, second.run_id]
         await world.end(first, "cancel")
         assert await self.expired(world) == [second.run_id]
+
+    async def test_what_is_due_at_the_same_instant_comes_by_its_id(self, world: World) -> None:
+        """Not by when it was made: the clocks of two servers differ, and so do their ids."""
+        ahead = ManualClock()
+        ahead.advance(3_600)
+        made = [await World(world.store, ahead).pending(), await world.pending()]
+        by_id = [run.run_id for run in reversed(made)]
+        assert by_id == sorted(by_id)
+        claimed = await world.application.claim(WORKER, ["echo"], 2)
+        world.clock.advance(world.limits.lease_s)
+        assert await self.expired(world) == by_id
+        for assignment in reversed(claimed):
+            await world.suspend(world.segment(assignment), 1)
+        world.clock.advance(world.limits.approval_timeout_s)
+        assert await world.store.transact(lambda tx: tx.expired_approvals(9)) == by_id
 
     async def test_a_claim_without_a_lease_is_expired_at_once(self, world: World) -> None:
         run = await world.pending()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from eventsourcing.persistence import StoredEvent
-from eventsourcing.tests.persistence import ApplicationRecorderTestCase
 
 from reattach.domain.agent import Checkpoint, Text
 from reattach.domain.errors import RecordDamaged
@@ -24,10 +23,11 @@ from reattach.infrastructure.eventstore.recorder import Recorder
 from reattach.infrastructure.migrations import migrate
 from reattach.infrastructure.sqlite import connect_writer
 
+from . import recorder_case
 from .world import ManualClock, World
 
 
-class TestRecorder(ApplicationRecorderTestCase[Recorder]):
+class TestRecorder(recorder_case.RecorderCase):
     """The library's own test case, whole."""
 
     def setUp(self) -> None:
@@ -40,20 +40,6 @@ class TestRecorder(ApplicationRecorderTestCase[Recorder]):
     def tearDown(self) -> None:
         self.stack.close()
 
-    def create_recorder(self) -> Recorder:
-        return self.recorder
-
-    def test_insert_subscribe(self) -> None:
-        self.optional_test_insert_subscribe()
-
-    def test_output_is_not_in_the_feed(self) -> None:
-        stream = self.new_originator_id()
-        events = [StoredEvent(stream, n, topic, b"s") for n, topic in enumerate(("a", OUTPUT_TOPIC, "b"), 1)]
-        assert self.recorder.insert_events(events) == [1, 2]
-        assert [n.originator_version for n in self.recorder.select_notifications(1, 9)] == [1, 3]
-        assert [e.originator_version for e in self.recorder.select_events(stream)] == [1, 2, 3]
-        assert [e.originator_version for e in self.recorder.select_events(stream, facts=True)] == [1, 3]
-
     def test_feed_ids_are_never_given_twice(self) -> None:
         """Not even after the last event was deleted."""
         stream = self.new_originator_id()
@@ -61,9 +47,6 @@ class TestRecorder(ApplicationRecorderTestCase[Recorder]):
         with contextlib.closing(connect_writer(self.path, "relaxed")) as raw:
             raw.execute("DELETE FROM events")
         assert self.recorder.insert_events([StoredEvent(stream, 1, "a", b"s")]) == [2]
-
-
-del ApplicationRecorderTestCase  # abstract, and would be collected
 
 
 @pytest.fixture

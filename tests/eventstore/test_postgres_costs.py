@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import psycopg
@@ -16,7 +16,6 @@ from reattach.infrastructure.codec import Codec, stream_id, uuid_in
 from reattach.infrastructure.driver import Cursor
 from reattach.infrastructure.eventstore import (
     feed_statements,
-    open_store,
     postgres_statements,
     session_statements,
     statements,
@@ -28,8 +27,10 @@ from reattach.infrastructure.eventstore.postgres_recorder import PostgresRecorde
 from reattach.infrastructure.eventstore.postgres_writer import PostgresWriter
 from reattach.infrastructure.postgres import PostgresConnection, connect
 
-from ..postgres import new_database
-from .world import ManualClock, Segment, World
+from .beside import url_on_postgres, world_on_postgres
+from .world import Segment, World
+
+__all__ = ["url_on_postgres", "world_on_postgres"]  # fixtures
 
 pytestmark = pytest.mark.anyio
 
@@ -88,18 +89,6 @@ class Meter(PostgresConnection):
 def touched(plan: Mapping[str, Any]) -> int:
     own = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
     return int(own * plan["Actual Loops"]) + sum(touched(child) for child in plan.get("Plans", ()))
-
-
-@pytest.fixture
-def url() -> str:
-    return new_database()
-
-
-@pytest.fixture
-async def world(url: str) -> AsyncIterator[World]:
-    clock = ManualClock()
-    async with open_store(url, clock, durability="relaxed") as store:
-        yield World(store, clock)
 
 
 @pytest.fixture

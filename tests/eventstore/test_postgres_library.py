@@ -3,28 +3,29 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
 import pytest
 from eventsourcing.persistence import Notification, StoredEvent
-from eventsourcing.tests.persistence import ApplicationRecorderTestCase
 
 from reattach.domain.agent import Checkpoint, Text
 from reattach.domain.job import Job
 from reattach.domain.ports import Transaction
 from reattach.domain.run import Run
 from reattach.domain.session import Session
-from reattach.infrastructure.codec import OUTPUT_TOPIC, Codec, stream_id, uuid_in
-from reattach.infrastructure.eventstore import open_store
+from reattach.infrastructure.codec import Codec, stream_id, uuid_in
 from reattach.infrastructure.eventstore.library import Library
 from reattach.infrastructure.eventstore.postgres_recorder import PostgresRecorder
 from reattach.infrastructure.postgres import PostgresConnection, connect
 
 from ..postgres import new_database
-from .beside import Gate, Process
-from .world import ManualClock, World
+from . import recorder_case
+from .beside import Gate, Process, url_on_postgres, world_on_postgres
+from .world import World
+
+__all__ = ["url_on_postgres", "world_on_postgres"]  # fixtures
 
 PLACES: Final = b"SELECT feed_id FROM events WHERE feed_id IS NOT NULL ORDER BY feed_id"
 
@@ -73,7 +74,7 @@ class Numbered(PostgresRecorder):
         return 0 if number == 0 else known[number - 1] if number <= len(known) else 2**62
 
 
-class TestRecorder(ApplicationRecorderTestCase[PostgresRecorder]):
+class TestRecorder(recorder_case.RecorderCase):
     """The library's own test case, whole but for the literal ids."""
 
     def setUp(self) -> None:
@@ -87,35 +88,6 @@ class TestRecorder(ApplicationRecorderTestCase[PostgresRecorder]):
         for thread in set(threading.enumerate()) - self.threads:  # of the test case's readers, nobody waits for the end
             thread.join()
         self.stack.close()
-
-    def create_recorder(self) -> PostgresRecorder:
-        return self.recorder
-
-    def test_insert_subscribe(self) -> None:
-        self.optional_test_insert_subscribe()
-
-    def test_output_is_not_in_the_feed(self) -> None:
-        stream = self.new_originator_id()
-        events = [StoredEvent(stream, n, topic, b"s") for n, topic in enumerate(("a", OUTPUT_TOPIC, "b"), 1)]
-        assert self.recorder.insert_events(events) == [1, 2]
-        assert [n.originator_version for n in self.recorder.select_notifications(1, 9)] == [1, 3]
-        assert [e.originator_version for e in self.recorder.select_events(stream)] == [1, 2, 3]
-        assert [e.originator_version for e in self.recorder.select_events(stream, facts=True)] == [1, 3]
-
-
-del ApplicationRecorderTestCase  # abstract, and would be collected
-
-
-@pytest.fixture
-def url() -> str:
-    return new_database()
-
-
-@pytest.fixture
-async def world(url: str) -> AsyncIterator[World]:
-    clock = ManualClock()
-    async with open_store(url, clock, durability="relaxed") as store:
-        yield World(store, clock)
 
 
 @pytest.mark.anyio

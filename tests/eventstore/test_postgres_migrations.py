@@ -18,17 +18,15 @@ from reattach.infrastructure.migrations import HEAD
 from reattach.infrastructure.migrations.postgres import check_schema, migrate
 
 from ..postgres import new_database
+from .beside import url_on_postgres
 from .world import ENVIRONMENT, ROOT, ManualClock, World
+
+__all__ = ["url_on_postgres"]  # a fixture
 
 
 @pytest.fixture
 def empty() -> str:
     return new_database(migrated=False)
-
-
-@pytest.fixture
-def url() -> str:
-    return new_database()
 
 
 @pytest.fixture

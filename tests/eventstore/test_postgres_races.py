@@ -4,7 +4,7 @@ The first work has done everything and stands before its COMMIT; the second come
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -22,26 +22,14 @@ from reattach.domain.ports import Append, Transaction
 from reattach.domain.requests import StartRun
 from reattach.domain.run_facts import Decision
 from reattach.domain.transitions import Status
-from reattach.infrastructure.eventstore import open_store
 
-from ..postgres import new_database
-from .beside import Gate, Process, race, waits_for_a_lock
-from .world import TENANT, ManualClock, Segment, World
+from .beside import Gate, Process, race, url_on_postgres, waits_for_a_lock, world_on_postgres
+from .world import TENANT, Segment, World
+
+__all__ = ["url_on_postgres", "world_on_postgres"]  # fixtures
 
 pytestmark = pytest.mark.anyio
 GO = StartRun(agent="echo", input="go")
-
-
-@pytest.fixture
-def url() -> str:
-    return new_database()
-
-
-@pytest.fixture
-async def world(url: str) -> AsyncIterator[World]:
-    clock = ManualClock()
-    async with open_store(url, clock, durability="relaxed") as store:
-        yield World(store, clock)
 
 
 async def test_a_cancel_never_loses_to_the_output_beside_it(world: World, url: str, a: Process, b: Process) -> None:

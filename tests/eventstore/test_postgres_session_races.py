@@ -1,7 +1,5 @@
 """As `test_postgres_races.py`, for works of one session: turns, keys, owners, memories, summaries."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from reattach.domain.application import Application
@@ -16,26 +14,14 @@ from reattach.domain.identifiers import SessionId
 from reattach.domain.memory import first_break
 from reattach.domain.requests import Idempotency, StartRun
 from reattach.domain.transitions import Status
-from reattach.infrastructure.eventstore import open_store
 
-from ..postgres import new_database
-from .beside import Process, race
-from .world import TENANT, ManualClock, World
+from .beside import Process, race, url_on_postgres, world_on_postgres
+from .world import TENANT, World
+
+__all__ = ["url_on_postgres", "world_on_postgres"]  # fixtures
 
 pytestmark = pytest.mark.anyio
 GO = StartRun(agent="echo", input="go")
-
-
-@pytest.fixture
-def url() -> str:
-    return new_database()
-
-
-@pytest.fixture
-async def world(url: str) -> AsyncIterator[World]:
-    clock = ManualClock()
-    async with open_store(url, clock, durability="relaxed") as store:
-        yield World(store, clock)
 
 
 async def test_owners_at_once_get_different_epochs(world: World, url: str, a: Process, b: Process) -> None:

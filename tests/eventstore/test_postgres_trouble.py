@@ -14,16 +14,13 @@ from reattach.infrastructure.eventstore import open_store
 from reattach.infrastructure.migrations.postgres import migrate
 from reattach.infrastructure.postgres import PostgresConnection, connect
 
-from ..postgres import Server, new_database, new_server, text
-from .beside import Gate, Process
+from ..postgres import Server, new_server, text
+from .beside import Gate, Process, url_on_postgres
 from .world import TENANT, Listening, ManualClock, Segment, World
 
+__all__ = ["url_on_postgres"]  # a fixture
+
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def url() -> str:
-    return new_database()
 
 
 @pytest.fixture

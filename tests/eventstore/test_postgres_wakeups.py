@@ -1,7 +1,6 @@
 """Wake-ups on PostgreSQL: the bell between processes, the net under it, and how often it is rung."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -12,23 +11,15 @@ from reattach.infrastructure import notifications
 from reattach.infrastructure.eventstore import open_store
 from reattach.infrastructure.notifications import Notifications
 
-from ..postgres import new_database
+from .beside import url_on_postgres, world_on_postgres
 from .test_postgres_trouble import terminate
-from .world import SIGNAL_TIMEOUT_S, Listening, ManualClock, Segment, World
+from .world import SIGNAL_TIMEOUT_S, Listening, Segment, World
+
+__all__ = ["url_on_postgres", "world_on_postgres"]  # fixtures
 
 pytestmark = pytest.mark.anyio
 
-
-@pytest.fixture
-def url() -> str:
-    return new_database()
-
-
-@pytest.fixture
-async def world(url: str) -> AsyncIterator[World]:
-    clock = ManualClock()
-    async with open_store(url, clock, durability="relaxed") as store:
-        yield World(store, clock)
+SLEEPING = b"SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()"
 
 
 async def hears_the_bell(of: Notifications) -> None:
@@ -74,6 +65,24 @@ async def test_where_listen_hears_nothing_looking_does(world: World, url: str, m
         for _ in range(5):
             await is_woken(listening, segment)
         assert not of(other).hears
+
+
+async def test_a_look_that_is_never_answered_is_given_up(
+    world: World, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection has gone silent; the next one looks again, or nobody would wake the readers here any more."""
+    segment = await world.running()
+    monkeypatch.setattr(notifications, "LISTEN", b"LISTEN elsewhere")
+    monkeypatch.setattr(notifications, "ASKED_S", 0.2)
+    async with open_store(url, world.clock) as other:
+        listening = Listening()
+        with monkeypatch.context() as silent:
+            silent.setattr(notifications, "_STATE", "SELECT pg_sleep(3600)::text")
+            other.listen(listening)
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as operator:
+                while await (await operator.execute(SLEEPING)).fetchone() is None:
+                    await asyncio.sleep(0.01)
+        await is_woken(listening, segment)
 
 
 async def test_what_was_told_in_vain_is_read_after_a_reconnect(world: World, url: str) -> None:

@@ -1,8 +1,6 @@
 """`reattach simulate` as a person or a script uses it: output, exit codes, files, and commands that can be pasted."""
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +16,6 @@ __all__ = ["little", "simulate"]  # fixtures
 
 COMMANDS = ("hunt", "run", "replay", "shrink", "explain", "mutants", "crashpoints", "audit", "cover")
 FAILING = ("hunt", "--seeds", "0:60", "--planted", "two-together", "--jobs", "2")
-
-
-@pytest.fixture(autouse=True)
-def hears_ctrl_c() -> Iterator[None]:
-    """As a process that was just started: loops of earlier tests have had the signal for themselves."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_a_hunt_finds_shrinks_saves_and_says_how_to_replay(simulate: Simulate) -> None:
