@@ -13,7 +13,7 @@ RESUMES: Final = (
     Planted(
         "resume-one-too-far",
         "A resume skips the first frame after its cursor.",
-        ("delivery-gap", "clean-end", "not-served"),
+        ("delivery-gap", "clean-end", "not-served", "client-raised"),
         (
             Edit(
                 "adapters.http.walk:Walk.begin",
