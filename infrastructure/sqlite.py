@@ -1,6 +1,7 @@
 """Connections to an SQLite file."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,6 +16,9 @@ Durability = Literal["strict", "relaxed"]
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """Milliseconds a writer waits for another process's transaction before it gives up."""
+
+WAL_RETRY_MS: Final = 5
+"""Milliseconds between two attempts to switch a file to WAL that another makes just now."""
 
 READ_BUSY_TIMEOUT_MS: Final = 250
 """Milliseconds a reader waits on the event loop; in WAL mode only the recovery after a crash ever blocks it."""
@@ -63,9 +67,23 @@ def prepare_writer(connection: sqlite3.Connection, durability: Durability, wait_
     connection.execute(f"PRAGMA busy_timeout={wait_ms}")
     if connection.execute("PRAGMA page_count").fetchone() == (0,):  # later it has no effect, and writes all the same
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection, wait_ms)
     connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'strict' else 'NORMAL'}")
     connection.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_LIMIT_BYTES}")
+
+
+def _write_ahead(connection: sqlite3.Connection, wait_ms: int) -> None:
+    """Switch the file to WAL. While somebody else writes it SQLite refuses that at once, whatever its time-out."""
+    until = time.monotonic() + wait_ms / 1_000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(WAL_RETRY_MS / 1_000)
+        else:
+            return
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from reattach.infrastructure.clock import SystemClock
 from reattach.infrastructure.eventstore import open_store
 from reattach.infrastructure.eventstore.schema import metadata
 from reattach.infrastructure.migrations import HEAD, configuration, migrate
+from reattach.infrastructure.sqlite import connect_writer
 
 from .world import ENVIRONMENT, ROOT, ManualClock, World
 
@@ -94,6 +96,23 @@ def test_a_new_file_reclaims_space_and_logs_ahead(path: Path) -> None:
 async def test_several_threads_at_once_create_one_store(path: Path) -> None:
     await asyncio.gather(*(asyncio.to_thread(migrate, path) for _ in range(8)))
     assert await self_check(path)
+
+
+def test_who_opens_a_new_file_waits_for_who_makes_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself doesn't wait before it switches to WAL, whatever its busy time-out is."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as maker:
+        maker.execute("CREATE TABLE made (by TEXT)")
+        maker.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(time, "sleep", lambda _seconds: maker.execute("COMMIT"))
+        with closing(connect_writer(path, "strict")) as waited:
+            assert waited.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_who_opens_a_new_file_does_not_wait_for_ever(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as maker:
+        maker.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            connect_writer(path, "strict", wait_ms=1)
 
 
 @pytest.mark.anyio

@@ -57,7 +57,7 @@ def test_on_postgres_across_hosts(capsys: pytest.CaptureFixture[str]) -> None:
     ("bug", "finds"),
     [
         ("resume-one-too-short", ("delivery-repeat", "client-raised")),
-        ("last-decision-wins", ("decided-twice", "decision-not-linearizable")),
+        ("last-decision-wins", ("decided-twice", "decision-not-linearizable", "decided-late")),
     ],
 )
 def test_a_planted_bug_is_found(capsys: pytest.CaptureFixture[str], tmp_path: Path, bug: str, finds: Any) -> None:
