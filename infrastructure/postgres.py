@@ -16,6 +16,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import make_url
 
 from ..domain.errors import Invalid, ReattachError, RecordDamaged, StoreUnavailable
+from .answers import TimedConnection
 from .driver import Contended, Cursor, DriverError, Lost, Taken
 from .sqlite import Durability
 
@@ -180,7 +181,7 @@ def connect(url: str, durability: Durability = "strict", *, reads: bool = False)
     if reads:
         settings["default_transaction_read_only"] = "on"
     try:
-        connection = psycopg.connect(
+        connection = TimedConnection.connect(
             connection_string(url),
             autocommit=True,
             prepare_threshold=0,

@@ -132,7 +132,7 @@ class ThreadCommitter(Committer):
 
     async def start(self, tell: Tell) -> None:
         """Open the connection and begin. Raises StoreUnavailable."""
-        self._writer.open()
+        await asyncio.to_thread(self._writer.open)
         self._ended = asyncio.get_running_loop().create_future()
         self._thread = threading.Thread(target=self._run, name="reattach-committer", daemon=True)
         self._thread.start()

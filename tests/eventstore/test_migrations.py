@@ -101,9 +101,13 @@ async def test_several_threads_at_once_create_one_store(path: Path) -> None:
 def test_who_opens_a_new_file_waits_for_who_makes_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite itself doesn't wait before it switches to WAL, whatever its busy time-out is."""
     with closing(sqlite3.connect(path, isolation_level=None)) as maker:
+
+        def commit(_seconds: float) -> None:
+            maker.execute("COMMIT")
+
         maker.execute("CREATE TABLE made (by TEXT)")
         maker.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(time, "sleep", lambda _seconds: maker.execute("COMMIT"))
+        monkeypatch.setattr(time, "sleep", commit)
         with closing(connect_writer(path, "strict")) as waited:
             assert waited.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from reattach.domain.agent import EndPart, Text
 from reattach.domain.errors import Invalid, StoreUnavailable
@@ -13,6 +14,7 @@ from reattach.infrastructure.driver import Lost
 from reattach.infrastructure.eventstore import open_store
 from reattach.infrastructure.migrations.postgres import migrate
 from reattach.infrastructure.postgres import PostgresConnection, connect
+from reattach.simulations.chaos.proxy import Link
 
 from ..postgres import Server, new_server, text
 from .beside import Gate, Process, url_on_postgres
@@ -116,6 +118,41 @@ async def test_an_answer_that_never_came_is_told_as_unknown(world: World, url: s
     assert len(await world.log(segment.run_id)) == 7
     assert len(made) == 2
     process.close()
+
+
+@pytest.fixture
+async def link(url: str) -> AsyncIterator[Link]:
+    """What lies between a process and its database."""
+    place = make_url(url).query["host"]
+    assert isinstance(place, str)
+    link = Link(lambda: f"{place}/.s.PGSQL.5432")
+    await link.open()
+    yield link
+    await link.close()
+
+
+async def test_a_connection_that_has_fallen_silent_is_given_up(
+    url: str, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No time-out of the server's or of TCP's ends it: who is in between takes everything, and hands on nothing."""
+    monkeypatch.setattr("reattach.infrastructure.answers.ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("reattach.infrastructure.postgres.CONNECT_TIMEOUT_S", 1)
+    clock = ManualClock()
+    through = make_url(url).set(host="127.0.0.1", port=link.port, query={})
+    async with open_store(text(through), clock) as store:
+        world = World(store, clock)
+        segment = await world.running()
+        append = segment.next(Text("a"))
+        await world.log(segment.run_id)
+        link.silence()
+        with pytest.raises(StoreUnavailable):
+            await world.log(segment.run_id)
+        with pytest.raises(StoreUnavailable):
+            await store.append(append)
+        link.calm()
+        await store.append(append)
+        assert len(await world.log(segment.run_id)) == 6
+        link.silence()
 
 
 async def test_a_run_in_other_hands_holds_nobody_else_up(world: World, url: str) -> None:
