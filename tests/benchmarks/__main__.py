@@ -20,13 +20,29 @@ from .idle import idle
 from .load import Load
 from .locks import locks
 from .machine import CLIENT_CPU, ROOT, SERVER_CPU
+from .on_postgres import postgres_appends
 from .report import Report
 from .resume import replay, resume
 from .streams import burst, lockstep, many, paced
 from .tails import tails
 from .targets import Bench, Plan
 
-ALL: Final = (burst, lockstep, paced, resume, replay, append, store, concurrent, many, idle, locks, isolation, tails)
+ALL: Final = (
+    burst,
+    lockstep,
+    paced,
+    resume,
+    replay,
+    append,
+    store,
+    concurrent,
+    many,
+    idle,
+    locks,
+    isolation,
+    tails,
+    postgres_appends,
+)
 BENCHMARKS: Final[Mapping[str, Callable[[Bench], None]]] = {function.__name__: function for function in ALL}
 WORK: Final = ROOT / "build" / "benchmarks"
 """Databases and the compiled client. On the disk that is measured, not on a temporary file system."""

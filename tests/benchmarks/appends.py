@@ -1,8 +1,5 @@
 """Appends of one frame each, acknowledged when durable: over HTTP and without, alone, many at once, and watched."""
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +9,7 @@ from typing import Any, Final, Self
 
 from .commits import bare_commits
 from .load import Acknowledgements, Readers, Request
-from .machine import SERVER_CPU, start_pinned
+from .machine import SERVER_CPU, together
 from .report import at_least, at_most
 from .targets import Bench, Reattach, reattach
 
@@ -100,11 +97,9 @@ def store(bench: Bench) -> None:
 
 def store_rate(bench: Bench, runs: int, count: int) -> float:
     """Appends a second of so many runs together."""
-    command = [sys.executable, "-m", "tests.benchmarks.store_appends", str(bench.new_path(".db"))]
-    command += ["--runs", str(runs), "--count", str(count)]
-    output, _ = start_pinned(command, SERVER_CPU, stdout=subprocess.PIPE).communicate()
-    rate: float = json.loads(output)["rate"]
-    return rate
+    url = f"sqlite:///{bench.new_path('.db')}"
+    command = ["tests.benchmarks.store_appends", url, "--runs", str(runs), "--count", str(count)]
+    return runs * count / together([command], SERVER_CPU)
 
 
 def concurrent(bench: Bench) -> None:

@@ -40,6 +40,25 @@ def start_pinned(
     return process
 
 
+def together(modules: Sequence[Sequence[str]], cpu: int) -> float:
+    """Run these modules of ours, each a process; the seconds of the slowest.
+
+    They say `ready`, begin at a line on their stdin, all at once, and print how many seconds they took.
+    """
+    commands = [[sys.executable, "-m", *module] for module in modules]
+    processes = [start_pinned(command, cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for command in commands]
+    for process in processes:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            message = f"{process.args} did not get ready"
+            raise RuntimeError(message)
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return max(float(process.communicate()[0]) for process in processes)
+
+
 def free_port() -> int:
     """A loopback port nobody listens on."""
     with socket.socket() as probe:
