@@ -20,7 +20,7 @@ from .idle import idle
 from .load import Load
 from .locks import locks
 from .machine import CLIENT_CPU, ROOT, SERVER_CPU
-from .on_postgres import postgres_appends
+from .on_postgres import postgres_appends, postgres_latency
 from .report import Report
 from .resume import replay, resume
 from .streams import burst, lockstep, many, paced
@@ -42,6 +42,7 @@ ALL: Final = (
     isolation,
     tails,
     postgres_appends,
+    postgres_latency,
 )
 BENCHMARKS: Final[Mapping[str, Callable[[Bench], None]]] = {function.__name__: function for function in ALL}
 WORK: Final = ROOT / "build" / "benchmarks"

@@ -1,6 +1,7 @@
 """The store on PostgreSQL: appends of one process and of several, and the way to a reader in another process."""
 
 import os
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
@@ -10,15 +11,20 @@ from tests import postgres
 
 from reattach.infrastructure.migrations.postgres import migrate
 
-from .machine import CLIENT_CPU, SERVER_CPU, together
+from .load import Reading
+from .machine import CLIENT_CPU, SERVER_CPU, start_pinned, together
 from .postgres_commits import library_recorder
-from .report import Target, at_least
-from .targets import Bench
+from .report import Target, at_least, at_most
+from .targets import Bench, reattach
 
 PROCESSES: Final = 4
 PROCESS_RUNS: Final = 16
 FROM_ONE: Final[dict[int, Target]] = {1: at_least(0.9), 16: at_least(3), 64: at_least(7)}
 """How many runs append at once from one process, and what that should be of one bare connection."""
+
+PACED_RUNS: Final = 200
+PACE_PER_S: Final = 100.0
+LATENCY_MS_MAX: Final = 25.0
 
 Pairs = list[tuple[float, float]]
 
@@ -58,6 +64,46 @@ def _ours(url: str, runs: int, count: int) -> list[str]:
 
 def _bare(kind: str, url: str, writers: int, count: int) -> list[str]:
     return ["tests.benchmarks.postgres_commits", kind, url, "--writers", str(writers), "--count", str(count)]
+
+
+def postgres_latency(bench: Bench) -> None:
+    """200 runs of a worker, 100 frames a second each: the time from the agent to a reader at a server beside it."""
+    frames = int(PACE_PER_S * bench.plan.size(10, 2))
+    figures: list[Reading] = []
+    with server() as url, reattach(bench, "--no-worker", url=url) as ours, worker(bench, url):
+        for _ in range(bench.plan.repeats):
+            runs = [ours.start(frames=frames, rate=PACE_PER_S) for _ in range(PACED_RUNS)]
+            paths = [run.events for run in runs]
+            attached = bench.load.readers(ours.server.port, paths, readers=PACED_RUNS, texts=frames)
+            for run in runs:
+                run.go()
+            figures.append(bench.report.delivered("postgres_latency", attached.finish()))
+    what = f"{PACED_RUNS} runs at {PACE_PER_S:g}/s to another process"
+    bench.report.figure("postgres_latency", f"{what}, p50", [reading.p50_us / 1e3 for reading in figures], "ms")
+    p99, target = [reading.p99_us / 1e3 for reading in figures], at_most(LATENCY_MS_MAX)
+    bench.report.figure("postgres_latency", f"{what}, p99", p99, "ms", target)
+
+
+@contextmanager
+def worker(bench: Bench, url: str) -> Generator[None]:
+    """A worker of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "reattach",
+        "worker",
+        "--database",
+        url,
+        "--agents",
+        "tests.benchmarks.agents:bench",
+    ]
+    with (bench.directory / "servers.log").open("a", encoding="utf-8") as log:
+        process = start_pinned(command, CLIENT_CPU, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextmanager

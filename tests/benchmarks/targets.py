@@ -159,10 +159,11 @@ def bare(bench: Bench, kind: str = "memory") -> Generator[Bare]:
 
 
 @contextmanager
-def reattach(bench: Bench, *arguments: str) -> Generator[Reattach]:
-    """A fresh server on an empty database."""
+def reattach(bench: Bench, *arguments: str, url: str = "") -> Generator[Reattach]:
+    """A fresh server, on an empty file where no database is named."""
     database = bench.new_path(".db")
-    command = ["reattach", "serve", "--agents", "tests.benchmarks.agents:bench", "--database", f"sqlite:///{database}"]
+    place = url or f"sqlite:///{database}"
+    command = ["reattach", "serve", "--agents", "tests.benchmarks.agents:bench", "--database", place]
     with Server([*command, *arguments], bench.directory / "servers.log") as server:
         yield Reattach(bench, server, database)
 
