@@ -4,7 +4,7 @@ import itertools
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID
@@ -12,7 +12,15 @@ from uuid import UUID
 import psycopg
 from tests import postgres
 
+from reattach.infrastructure.postgres import connect
+
 _NUMBERS: Final = itertools.count(1)
+
+
+@lru_cache
+def _numbered(statement: str) -> bytes:
+    """With psycopg's marks for binary parameters."""
+    return statement.replace("?", "%b").encode()
 
 
 class Database(ABC):
@@ -109,14 +117,20 @@ class PostgresDatabase(Database):
     def _connection(self) -> "psycopg.Connection[tuple[Any, ...]]":
         return psycopg.connect(self.url, autocommit=True, prepare_threshold=0)
 
+    @cached_property
+    def _reads(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """Set up as the store's own that read, and used bare."""
+        return connect(self.url, reads=True).raw
+
     @classmethod
     def new(cls, directory: Path) -> Self:
         """A copy of the empty one."""
         return cls(postgres.new_database())
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._connection.close()
+        self._reads.close()
 
     def stored(self, value: UUID) -> Any:
         """Itself."""
@@ -145,6 +159,4 @@ class PostgresDatabase(Database):
 
     def select(self, statement: str, parameters: Sequence[Any]) -> list[Sequence[Any]]:
         """The rows, in binary."""
-        text = statement.replace("?", "%s").encode()
-        with self._connection.cursor(binary=True) as cursor:
-            return list(cursor.execute(text, parameters).fetchall())
+        return list(self._reads.cursor(binary=True).execute(_numbered(statement), parameters).fetchall())
