@@ -181,13 +181,16 @@ async def timed(work: Callable[[SessionId], Awaitable[object]], sessions: Sequen
 
 
 async def interleaved(
-    named: Mapping[str, Callable[[SessionId], Awaitable[object]]], sessions: Sequence[SessionId]
+    named: Mapping[str, Callable[[SessionId], Awaitable[object]]],
+    sessions: Sequence[SessionId],
+    count: int,
+    chosen: random.Random,
 ) -> dict[str, list[float]]:
-    """Each way's times for these sessions; the ways take turns, a few sessions each: noise befalls them alike."""
+    """Each way's times. They take turns, so that noise befalls them alike; each with sessions that it finds cold."""
     took = {name: list[float]() for name in named}
-    for first in range(0, len(sessions), SLICE):
+    for first in range(0, count, SLICE):
         for name, work in named.items():
-            took[name] += await timed(work, sessions[first : first + SLICE])
+            took[name] += await timed(work, chosen.choices(sessions, k=min(SLICE, count - first)))
     return took
 
 
@@ -199,8 +202,7 @@ async def measure(databases: Sequence[tuple[Database, int, int]], count: int) ->
         taken = [{name: list[list[float]]() for name in ways(each)} for each in stores]
         for _ in range(ROUNDS):
             for each, rounds in zip(stores, taken, strict=True):
-                one_round = await interleaved(ways(each), chosen.choices(each.sessions, k=count))
-                for name, took in one_round.items():
+                for name, took in (await interleaved(ways(each), each.sessions, count, chosen)).items():
                     rounds[name].append(took)
         return [
             figures(rounds) | {"rows": raw(each.database, each.sessions[0])}
