@@ -15,6 +15,19 @@ def is_primary(message: Fields) -> bool:
     return not parts or any(part["kind"] != "tool_result" for part in parts)
 
 
+def cut(messages: Sequence[Fields], limit: int, asked: int) -> int | None:
+    """The index at which the tail begins among the newest messages; None if older ones are needed to tell.
+
+    `asked`: how many were asked for, which is `limit`, or EXTRA_FACTOR times that; with fewer, they are all there are.
+    """
+    start = begins(messages, limit)
+    if start is not None:
+        return start
+    if len(messages) < asked:
+        return 0
+    return past_orphans(messages) if asked > limit else None
+
+
 def begins(messages: Sequence[Fields], limit: int) -> int | None:
     """The index at which the tail of `limit` primary messages begins; None if older messages are needed to tell.
 

@@ -57,7 +57,9 @@ _SESSION: Final = {
     "default_transaction_isolation": "'read committed'",
     "timezone": "'UTC'",
     # Every statement of ours has its index. A plan made while a table was empty must not scan it once it is full.
+    # Nor may it sort what an index has in order: all of a session for its newest messages.
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",

@@ -148,14 +148,14 @@ def _places() -> Iterator[Path]:
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
 
-@lru_cache(1)
-def _shared() -> tuple[URL, str]:
-    """The server of this test session, and an empty database with our schema to copy."""
+@lru_cache
+def _shared(**settings: str) -> tuple[URL, str]:
+    """The server of this test session with these settings, and an empty database with our schema to copy."""
     given = os.environ.get(VARIABLE)
     if given:
         url = make_url(given)
     else:
-        server = new_server()
+        server = new_server(**settings)
         atexit.register(server.remove)
         server.create()
         url = server.url
@@ -183,9 +183,9 @@ def administration(url: URL) -> Generator["psycopg.Connection[tuple[Any, ...]]"]
         yield connection
 
 
-def new_database(*, migrated: bool = True) -> str:
-    """The URL of a new database: empty with our schema, or not even that."""
-    url, template = _shared()
+def new_database(*, migrated: bool = True, **settings: str) -> str:
+    """The URL of a new database: empty with our schema, or not even that. Its server is one with these settings."""
+    url, template = _shared(**settings)
     name = f"reattach_test_{os.getpid()}_{next(_NUMBERS)}"
     statement = "CREATE DATABASE {} TEMPLATE {}" if migrated else "CREATE DATABASE {}"
     with administration(url) as connection:

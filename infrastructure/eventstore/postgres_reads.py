@@ -11,13 +11,17 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from ...domain.errors import ReattachError, StoreUnavailable
-from ...domain.identifiers import RunId
-from ...domain.ports import Damaged, Record
-from ..codec import Codec, stream_id
+from ...domain.identifiers import RunId, SessionId
+from ...domain.ports import Damaged, Record, SessionView, Tail
+from ...domain.session import Session
+from ...domain.tail import EXTRA_FACTOR, cut
+from ..codec import Codec, moment, stream_id
 from ..driver import Connection, DriverError, Lost, domain_errors
 from ..postgres import array, integers
 from . import postgres_statements as sql
-from .reads import Reads
+from .projections import joined, run_of
+from .reads import Reads, view_of
+from .transaction import loaded
 
 T = TypeVar("T")
 
@@ -44,7 +48,8 @@ class Page(NamedTuple):
 class PostgresReads(Reads):
     """The read side of the store on one connection, for one thread at a time."""
 
-    _begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    _begin, _end = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "COMMIT"
+    """Nothing was written. After a ROLLBACK psycopg would prepare every statement again."""
 
     def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
         super().__init__(connect, codec)
@@ -68,6 +73,25 @@ class PostgresReads(Reads):
                 page, selected = pages[place], [row[1:] for row in group]
                 found[place] = self._items(page.run_id, selected, page.after_seq, limits[place])
         return found
+
+    def tail(self, session_id: SessionId, limit: int) -> Tail | None:
+        """As `Reads.tail`, in one statement; or in another one that reaches further back, and sees its own state."""
+        return self._reaching(session_id, limit, limit)
+
+    def _reaching(self, session_id: SessionId, limit: int, asked: int) -> Tail | None:
+        with domain_errors():
+            rows = self._connection.execute(sql.SELECT_TAIL, {"id": stream_id(session_id), "limit": asked}).fetchall()
+        if not rows:
+            return None
+        *said, last = rows
+        state, lease_until, *run = last[sql.SAID_COLUMNS :]
+        view = SessionView(loaded(Session, session_id, state), moment(lease_until))
+        pieces = [(*row[:3], row[8], row[10]) for row in said if row[8] is not None]
+        found = joined(session_id, dict.fromkeys(row[:8] for row in said), pieces)
+        start = cut([fields for _, fields, _ in found], limit, asked)
+        if start is None:
+            return self._reaching(session_id, limit, EXTRA_FACTOR * limit)
+        return self._tail(view, None if run[0] is None else view_of(run_of(run[0]), run), found[start:])
 
 
 class Ask(Protocol):

@@ -1,4 +1,4 @@
-"""Statements only PostgreSQL has: many rows in one, from arrays.
+"""Statements only PostgreSQL has: many rows in one, from arrays; and in one trip what SQLite answers in several.
 
 Their plans are made once, perhaps while the tables are empty. So each is written to be answered row by row from the
 array, by keys: for an empty table the server would as soon walk through all of it.
@@ -11,7 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from .compiling import Sql
 from .compiling import p as _p
-from .schema import RUNNING, Id, Integer, events, runs
+from .schema import NOT_QUEUED, PENDING, RUNNING, WAITING, Id, Integer, events, messages, parts, runs, sessions
+from .statements import MESSAGE, VIEW
 
 ROWS_MAX: Final = 1_000_000
 """More than any page has. A limit also keeps the server from looking for the pages in another way than one by one."""
@@ -115,6 +116,53 @@ SELECT_PAGES: Final = _only(
     .order_by(_wanted.c.place, _page.c.version)
 )
 """What `statements.SELECT_RECORDS` gives, for many runs at once."""
+
+_PROMPT, _ALL = (sa.literal_column(ordinals, sa.BigInteger) for ordinals in ("1", "9223372036854775807"))
+_ends = sa.case((runs.c.status.in_((PENDING, RUNNING, WAITING)), _PROMPT), else_=_ALL)
+_newest_run = (
+    sa.select(*VIEW, runs.c.turn, runs.c.attempt, _ends.label("ends"))
+    .where(runs.c.session_id == _p("id"), NOT_QUEUED)
+    .order_by(runs.c.turn.desc(), runs.c.attempt.desc())
+    .limit(1)
+    .cte("newest_run")
+)
+"""The run of the latest turn that has come. Of an active one the prompt is settled, its first message, and no more."""
+_key = (messages.c.turn, messages.c.attempt, messages.c.ordinal)
+_settled = (
+    sa.select(*MESSAGE)
+    .where(
+        messages.c.session_id == _p("id"),
+        sa.tuple_(*_key) < sa.tuple_(_newest_run.c.turn, _newest_run.c.attempt, _newest_run.c.ends),
+    )
+    .order_by(*(column.desc() for column in _key))
+    .limit(_p("limit"))
+    .lateral("settled")
+)
+_of_message = (parts.c[column.name] == _settled.c[column.name] for column in _key)
+_pieces = (
+    sa.select(parts.c.part_index, parts.c.chunk, parts.c.body)
+    .where(parts.c.session_id == _p("id"), *_of_message)
+    .order_by(parts.c.part_index, parts.c.chunk)
+    .limit(ROWS_MAX)
+    .lateral("pieces")
+)
+_said = (*_settled.c, *_pieces.c)
+_views = (sessions.c.state, sessions.c.lease_until, *(_newest_run.c[column.name] for column in VIEW))
+SELECT_TAIL: Final = _only(
+    sa.select(*_said, *(sa.null() for _ in _views))
+    .select_from(_newest_run.join(_settled, sa.true()).outerjoin(_pieces, sa.true()))
+    .union_all(
+        sa.select(*(sa.null() for _ in _said), *_views)
+        .select_from(sessions.outerjoin(_newest_run, sa.true()))
+        .where(sessions.c.session_id == _p("id"))
+    )
+    .order_by(*(sa.column(column.name) for column in (*_key, parts.c.part_index, parts.c.chunk)))
+)
+"""All of a session's tail: the pieces of its newest settled messages, in order; then the session and its newest run.
+
+One statement sees one state, without a transaction around it.
+"""
+SAID_COLUMNS: Final = len(_said)
 
 _ids = sa.cast(_p("run_id"), postgresql.ARRAY(Id))
 _held = _unnested("held", run_id=Id, epoch=Integer)

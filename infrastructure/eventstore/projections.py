@@ -4,7 +4,7 @@ It stops at its carry and goes on from there, so that each fold costs what is ne
 FOLD_FRAMES-th frame, and with the facts that cut a run short or end it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -155,16 +155,20 @@ def assembled(connection: Connection, session_id: SessionId, rows: Sequence[Any]
     if not rows:
         return []
     bounds = {"session_id": stream_id(session_id), **_bound("first", rows[0]), **_bound("last", rows[-1])}
+    return joined(session_id, rows, connection.execute(sql.SELECT_PARTS, bounds).fetchall())
+
+
+def joined(session_id: SessionId, rows: Iterable[Any], pieces: Iterable[Any]) -> list[StoredMessage]:
+    """These rows of messages with their parts, which come in pieces, in order."""
     parts: dict[MessagePlace, dict[int, Part]] = {}
-    for turn, attempt, ordinal, index, body in connection.execute(sql.SELECT_PARTS, bounds).fetchall():
-        pieces = parts.setdefault((turn, attempt, ordinal), {})
+    for turn, attempt, ordinal, index, body in pieces:
+        found = parts.setdefault((turn, attempt, ordinal), {})
         try:
             piece = Part(index, from_json(body))
         except ValueError as error:
             raise damaged(session_id, 0) from error
-        pieces.setdefault(index, piece)
-        if pieces[index] is not piece:
-            pieces[index].merge(piece.fields)
+        if found.setdefault(index, piece) is not piece:
+            found[index].merge(piece.fields)
     return [_message(row, parts.get((row[0], row[1], row[2]), {})) for row in rows]
 
 

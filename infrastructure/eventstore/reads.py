@@ -17,7 +17,7 @@ from ...domain.run import Run
 from ...domain.session import Session
 from ...domain.session_facts import Handoff
 from ...domain.snapshot import Snapshot
-from ...domain.tail import EXTRA_FACTOR, begins, past_orphans
+from ...domain.tail import EXTRA_FACTOR, cut
 from ...domain.transitions import Status
 from ..codec import Codec, Row, moment, stream_id, uuid_in
 from ..driver import Connection, domain_errors
@@ -33,8 +33,8 @@ A = TypeVar("A", Session, Job, Run)
 class Reads:
     """The read side of the store. Raises StoreUnavailable or RecordDamaged, nothing of the driver's."""
 
-    _begin = "BEGIN"
-    """Begins a transaction whose statements all see one state."""
+    _begin, _end = "BEGIN", "ROLLBACK"
+    """Around a transaction whose statements all see one state."""
 
     def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
         self._codec = codec
@@ -59,7 +59,7 @@ class Reads:
         """The run as it is now."""
         with domain_errors():
             row = self._one(sql.SELECT_VIEW, {"id": stream_id(run_id)})
-        return None if row is None else _view(run_id, row)
+        return None if row is None else view_of(run_id, row)
 
     def session(self, session_id: SessionId) -> Session | None:
         """The session as it is now."""
@@ -85,7 +85,7 @@ class Reads:
             wanted["session_id"] = stream_id(wanted["session_id"])
         rows = self._page(sql.select_runs(tuple(wanted), after=after is not None), tenant, wanted, after, limit)
         last = str(run_of(rows[limit - 1][0])) if len(rows) > limit else None
-        return Page([_view(run_of(row[0]), row) for row in rows[:limit]], last)
+        return Page([view_of(run_of(row[0]), row) for row in rows[:limit]], last)
 
     def sessions(self, tenant: str, filters: Mapping[str, str], after: str | None, limit: int) -> Page:
         """Sessions of a tenant, newest first."""
@@ -197,32 +197,27 @@ class Reads:
             view = self._load_view(session_id)
             if view is None:
                 return None
-            session = view.session
-            last = self._last_run(session)
-            active = last if session.active_run_id is not None else None
-            messages = self._newest(session_id, self._settled_end(session), limit)
-            return Tail(view, messages, active, self._cursor(session, last, active))
+            messages = self._newest(session_id, self._settled_end(view.session), limit)
+            return self._tail(view, self._last_run(view.session), messages)
 
     def _newest(self, session_id: SessionId, end: MessagePlace, limit: int) -> list[StoredMessage]:
         """The newest messages before `end`, cut as `domain/tail.py` says."""
         found = self._projected(session_id, Span(before=end), limit)
-        if len(found) < limit:
-            return found
-        start = begins([fields for _, fields, _ in found], limit)
+        start = cut([fields for _, fields, _ in found], limit, limit)
         if start is None:
             rest = (EXTRA_FACTOR - 1) * limit
-            more = self._projected(session_id, Span(before=found[0][0]), rest)
-            found = more + found
-            fields = [fields for _, fields, _ in found]
-            start = begins(fields, limit)
-            if start is None:
-                start = past_orphans(fields) if len(more) == rest else 0
+            found = self._projected(session_id, Span(before=found[0][0]), rest) + found
+            start = cut([fields for _, fields, _ in found], limit, limit + rest)
         return found[start:]
 
     def _last_run(self, session: Session) -> RunView | None:
         where = {"id": stream_id(session.session_id), "turn": session.turns}
         row = self._one(sql.SELECT_LAST_RUN, where) if session.turns else None
-        return None if row is None else _view(run_of(row[0]), row)
+        return None if row is None else view_of(run_of(row[0]), row)
+
+    def _tail(self, view: SessionView, last: RunView | None, messages: list[StoredMessage]) -> Tail:
+        active = last if view.session.active_run_id is not None else None
+        return Tail(view, messages, active, self._cursor(view.session, last, active))
 
     def _cursor(self, session: Session, last: RunView | None, active: RunView | None) -> Cursor:
         generation = self._generation
@@ -282,7 +277,7 @@ class Reads:
             try:
                 yield
             finally:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute(self._end)
 
     def _load(self, kind: type[A], statement: str, text: str) -> A | None:
         with domain_errors():
@@ -293,6 +288,6 @@ class Reads:
         return self._connection.execute(statement, parameters).fetchone()
 
 
-def _view(run_id: RunId, row: Any) -> RunView:
+def view_of(run_id: RunId, row: Any) -> RunView:
     _, state, head, first_seq = row
     return RunView(loaded(Run, run_id, state), head, first_seq)

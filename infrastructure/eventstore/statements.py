@@ -131,7 +131,7 @@ _run_head = (
     .limit(1)
     .scalar_subquery()
 )
-_view = (runs.c.run_id, runs.c.state, _run_head.label("head"), runs.c.first_seq)
+VIEW: Final = (runs.c.run_id, runs.c.state, _run_head.label("head"), runs.c.first_seq)
 SELECT_RUN: Final = compiled(sa.select(runs.c.state).where(runs.c.run_id == _p("id")))
 _in_its_session = runs.join(sessions, sessions.c.session_id == runs.c.session_id)
 LOCK_RUN: Final = compiled(
@@ -145,7 +145,7 @@ LOCK_RUN: Final = compiled(
 _gone = sa.exists().where(
     sessions.c.session_id == runs.c.session_id, sessions.c.status == sa.literal_column("'deleted'")
 )
-SELECT_VIEW: Final = compiled(sa.select(*_view).where(runs.c.run_id == _p("id"), ~_gone))
+SELECT_VIEW: Final = compiled(sa.select(*VIEW).where(runs.c.run_id == _p("id"), ~_gone))
 SELECT_PLACE: Final = compiled(
     sa.select(runs.c.session_id, runs.c.turn, runs.c.attempt, runs.c.state).where(runs.c.run_id == _p("id"))
 )
@@ -160,7 +160,7 @@ SELECT_NEXT_RUN: Final = compiled(
     .limit(1)
 )
 SELECT_LAST_RUN: Final = compiled(
-    sa.select(*_view)
+    sa.select(*VIEW)
     .where(runs.c.session_id == _p("id"), runs.c.turn == _p("turn"))
     .order_by(runs.c.attempt.desc())
     .limit(1)
@@ -173,7 +173,7 @@ def select_runs(filters: tuple[str, ...], *, after: bool) -> Sql:
     """A tenant's runs, newest first: `filters` among session_id, agent and status; those older than :after."""
     where = [runs.c.tenant == _p("tenant"), ~_gone, *(runs.c[name] == _p(name) for name in filters)]
     where += [runs.c.run_id < _p("after")] if after else []
-    return compiled(sa.select(*_view).where(*where).order_by(runs.c.run_id.desc()).limit(_p("limit")))
+    return compiled(sa.select(*VIEW).where(*where).order_by(runs.c.run_id.desc()).limit(_p("limit")))
 
 
 @lru_cache(VARIANTS)
@@ -261,7 +261,7 @@ def _of_run(table: sa.Table) -> sa.ColumnElement[bool]:
 _in_run = _of_run(messages)
 _voided = sa.and_(_in_run, messages.c.role != "user", messages.c.first_seq > _p("to_seq"))
 _place = (messages.c.turn, messages.c.attempt, messages.c.ordinal)
-_message = (*_place, messages.c.message_id, messages.c.role, messages.c.status, messages.c.first_seq, messages.c.config)
+MESSAGE: Final = (*_place, *(messages.c[name] for name in ("message_id", "role", "status", "first_seq", "config")))
 
 SAVE_MESSAGE: Final = upsert(messages, "status")
 INSERT_PART: Final = compiled(sa.insert(parts))
@@ -272,7 +272,7 @@ DELETE_VOIDED_PARTS: Final = compiled(
     sa.delete(parts).where(_of_run(parts), parts.c.ordinal.in_(sa.select(messages.c.ordinal).where(_voided)))
 )
 SELECT_RUN_MESSAGES: Final = compiled(
-    sa.select(*_message).where(_in_run, messages.c.first_seq <= _p("seq")).order_by(messages.c.ordinal)
+    sa.select(*MESSAGE).where(_in_run, messages.c.first_seq <= _p("seq")).order_by(messages.c.ordinal)
 )
 _part_of = (parts.c.turn, parts.c.attempt, parts.c.ordinal)
 _from, _to = (sa.tuple_(*(_p(f"{end}_{column.name}") for column in _part_of)) for end in ("first", "last"))
@@ -293,4 +293,4 @@ def select_messages(bounds: tuple[str, ...], *, oldest: bool) -> Sql:
     }
     order = [column if oldest else column.desc() for column in _place]
     where = [_in_session, *(conditions[bound] for bound in bounds)]
-    return compiled(sa.select(*_message).where(*where).order_by(*order).limit(_p("limit")))
+    return compiled(sa.select(*MESSAGE).where(*where).order_by(*order).limit(_p("limit")))

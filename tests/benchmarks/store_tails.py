@@ -2,8 +2,8 @@
 
 One real turn is run in each store; the others are its rows with other ids, so that a million messages take seconds.
 What is timed is the store's whole tail, the client's (the whole service but its socket), and beside them the bare
-statements that find the same rows, on a connection of their own. The sizes take turns: what the machine does otherwise
-befalls them alike.
+statements that find the same rows, on a connection of their own that is set up as the store's. The ways take turns
+every few tails and the sizes every round: what the machine does otherwise befalls them alike.
 """
 
 import argparse
@@ -12,8 +12,9 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
@@ -37,6 +38,9 @@ ROUNDS: Final = 7
 BATCH: Final = 20_000
 """Turns written in one transaction."""
 
+SLICE: Final = 25
+"""Tails of one way before it is the next one's turn."""
+
 NEWEST: Final = (
     "SELECT turn, attempt, ordinal, message_id, role, status, first_seq FROM messages WHERE session_id = ? "
     "ORDER BY turn DESC, attempt DESC, ordinal DESC LIMIT ?"
@@ -56,7 +60,9 @@ class Copy(NamedTuple):
     """One turn of a session with so many of them."""
 
     session: UUID
-    run_id: UUID
+    session_id: str
+    run: UUID
+    run_id: str
     turn: int
     turns: int
 
@@ -95,38 +101,47 @@ class Copies:
         found = {table: database.table(table) for table in TABLES}
         self._columns = {table: columns for table, (columns, _) in found.items()}
         self._rows = {table: rows for table, (_, rows) in found.items()}
-        self._stored_run = self._rows["runs"][0][0]
-        self._run = database.uuid(self._stored_run)
+        stored_run = self._rows["runs"][0][0]
+        self._rows["events"] = [row for row in self._rows["events"] if row[0] == stored_run]
+        self._run_id = identifier(RUN_PREFIX, database.uuid(stored_run))
 
     def write(self, sessions: int, turns: int) -> list[SessionId]:
         """So many sessions with so many turns each, which came in turns as they do: one of each, then the next."""
-        made = [uuid4() for _ in range(sessions)]
-        copies = [Copy(session, uuid4(), turn, turns) for turn in range(1, turns + 1) for session in made]
-        for first in range(0, len(copies), BATCH):
-            self._insert(copies[first : first + BATCH])
+        new = [uuid4() for _ in range(sessions)]
+        made = [(session, SessionId(identifier(SESSION_PREFIX, session))) for session in new]
+        copies = (self._copy(*names, turn, turns) for turn in range(1, turns + 1) for names in made)
+        while batch := list(islice(copies, BATCH)):
+            for table, columns in self._columns.items():
+                self._database.insert(table, columns, self._copied(table, columns, batch))
         self._database.settle()
-        return [SessionId(identifier(SESSION_PREFIX, session)) for session in made]
+        return [session_id for _, session_id in made]
 
-    def _insert(self, copies: Sequence[Copy]) -> None:
-        for table, columns in self._columns.items():
-            rows = [row for row in self._rows[table] if table != "events" or row[0] == self._stored_run]
-            wanted = [copy for copy in copies if table != "sessions" or copy.turn == copy.turns]
-            self._database.insert(table, columns, (self._copied(columns, row, copy) for copy in wanted for row in rows))
+    def _copy(self, session: UUID, session_id: str, turn: int, turns: int) -> Copy:
+        run = uuid4()
+        return Copy(session, session_id, run, identifier(RUN_PREFIX, run), turn, turns)
 
-    def _copied(self, columns: Sequence[str], row: Sequence[Any], copy: Copy) -> list[Any]:
-        session, run_id = self._database.stored(copy.session), self._database.stored(copy.run_id)
-        ids = {"session_id": session, "run_id": run_id, "stream_id": run_id, "turn": copy.turn, "feed_id": None}
-        pairs = zip(columns, row, strict=True)
-        return [ids[name] if name in ids else self._renamed(name, value, copy) for name, value in pairs]
+    def _copied(self, table: str, columns: Sequence[str], copies: Iterable[Copy]) -> Iterator[list[Any]]:
+        at = {name: columns.index(name) for name in columns}
+        named = [at[name] for name in ("state", "message_id") if name in at]
+        for copy in copies:
+            if table == "sessions" and copy.turn != copy.turns:
+                continue
+            session, run = self._database.stored(copy.session), self._database.stored(copy.run)
+            ids = {"session_id": session, "run_id": run, "stream_id": run, "turn": copy.turn, "feed_id": None}
+            changed = [(at[name], value) for name, value in ids.items() if name in at]
+            for row in self._rows[table]:
+                new = list(row)
+                for place, value in changed:
+                    new[place] = value
+                for place in named:
+                    new[place] = self._renamed(row[place], copy)
+                yield new
 
-    def _renamed(self, name: str, value: Any, copy: Copy) -> Any:
-        if name not in ("state", "message_id"):
-            return value
-        text = bytes(value).decode() if name == "state" else value
-        text = text.replace(self._template, identifier(SESSION_PREFIX, copy.session))
-        text = text.replace(identifier(RUN_PREFIX, self._run), identifier(RUN_PREFIX, copy.run_id))
+    def _renamed(self, value: Any, copy: Copy) -> Any:
+        text = value if isinstance(value, str) else bytes(value).decode()
+        text = text.replace(self._template, copy.session_id).replace(self._run_id, copy.run_id)
         text = text.replace('"turns":1', f'"turns":{copy.turns}')
-        return text.encode() if name == "state" else text
+        return text if isinstance(value, str) else text.encode()
 
 
 def raw(database: Database, session_id: SessionId) -> int:
@@ -155,7 +170,7 @@ async def made(database: Database, sessions: int, turns: int, stack: AsyncExitSt
     return Made(database, store, client, names, turns)
 
 
-async def timed(work: Callable[[SessionId], Awaitable[object]], sessions: list[SessionId]) -> list[float]:
+async def timed(work: Callable[[SessionId], Awaitable[object]], sessions: Sequence[SessionId]) -> list[float]:
     """How long each took, in microseconds."""
     took: list[float] = []
     for session_id in sessions:
@@ -165,16 +180,30 @@ async def timed(work: Callable[[SessionId], Awaitable[object]], sessions: list[S
     return took
 
 
+async def interleaved(
+    named: Mapping[str, Callable[[SessionId], Awaitable[object]]],
+    sessions: Sequence[SessionId],
+    count: int,
+    chosen: random.Random,
+) -> dict[str, list[float]]:
+    """Each way's times. They take turns, so that noise befalls them alike; each with sessions that it finds cold."""
+    took = {name: list[float]() for name in named}
+    for first in range(0, count, SLICE):
+        for name, work in named.items():
+            took[name] += await timed(work, chosen.choices(sessions, k=min(SLICE, count - first)))
+    return took
+
+
 async def measure(databases: Sequence[tuple[Database, int, int]], count: int) -> list[dict[str, float]]:
     """Tails of random sessions, ours and the bare statements', size after size, round after round."""
     chosen = random.Random(1)
     async with AsyncExitStack() as stack:
         stores = [await made(database, sessions, turns, stack) for database, sessions, turns in databases]
-        taken: list[dict[str, list[list[float]]]] = [{} for _ in stores]
+        taken = [{name: list[list[float]]() for name in ways(each)} for each in stores]
         for _ in range(ROUNDS):
             for each, rounds in zip(stores, taken, strict=True):
-                for name, work in ways(each).items():
-                    rounds.setdefault(name, []).append(await timed(work, chosen.choices(each.sessions, k=count)))
+                for name, took in (await interleaved(ways(each), each.sessions, count, chosen)).items():
+                    rounds[name].append(took)
         return [
             figures(rounds) | {"rows": raw(each.database, each.sessions[0])}
             for each, rounds in zip(stores, taken, strict=True)
@@ -200,7 +229,8 @@ def figures(rounds: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]
     """Of each way the quietest round's p50 and p99: noise only ever adds."""
     p50 = {f"{name}p50": min(map(statistics.median, taken)) for name, taken in rounds.items()}
     p99 = {f"{name}p99": min(statistics.quantiles(one, n=100)[98] for one in taken) for name, taken in rounds.items()}
-    return p50 | p99
+    found = p50 | p99
+    return found | {f"ratio_{quantile}": found[quantile] / found[f"raw_{quantile}"] for quantile in ("p50", "p99")}
 
 
 def main() -> None:

@@ -27,8 +27,9 @@ def tails(bench: Bench) -> None:
 def _report(bench: Bench, database: str, sizes: Sequence[tuple[int, int]], taken: Sequence[dict[str, float]]) -> None:
     for (sessions, turns), figures in zip(sizes, taken, strict=True):
         name = f"{database}, {2 * sessions * turns:,} messages, {sessions:,} session{'s' * (sessions > 1)}"
-        pair, target = [(figures["p50"], figures["raw_p50"])], at_most(RAW_RATIO_MAX)
-        bench.report.ratio("tails", f"p50, {name}", pair, "us", against="bare statements", target=target)
+        for quantile in ("p50", "p99"):
+            pair, target = [(figures[quantile], figures[f"raw_{quantile}"])], at_most(RAW_RATIO_MAX)
+            bench.report.ratio("tails", f"{quantile}, {name}", pair, "us", against="bare statements", target=target)
         flat = at_most(FLAT_RATIO_MAX)
         for way, prefix in (("the store's", ""), ("the client's", "client_")):
             for quantile in ("p50", "p99"):
