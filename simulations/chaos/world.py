@@ -54,9 +54,6 @@ TOKENS: Final = {"REATTACH_TOKENS": f"default={CLIENTS_TOKEN},*={WORKERS_TOKEN}"
 WORKERS_PATHS: Final = ("/output", "/suspend", "/complete", "/fail", "/release")
 """How the paths of workers end."""
 
-HISTORY: Final = "history.jsonl"
-"""Where the history of a broken promise stands."""
-
 ACTIVE: Final = ("pending", "running", "waiting_for_approval")
 
 
@@ -122,10 +119,13 @@ class World:
                 living = self.loop.create_task(self._live(servers, workers, store))
                 await asyncio.wait((living, self._failed), return_when=asyncio.FIRST_COMPLETED)
                 living.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await living
-                for process in (*servers, *workers):
-                    process.check_log()
+                try:
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await living
+                    for process in (*servers, *workers):
+                        process.check_log()
+                finally:
+                    await history.write_open(self._options.folder, self._stories, store)
         except Violation as violation:
             self.outcome.violation = violation
         except (NotStarted, NoHosts) as error:
@@ -222,7 +222,8 @@ class World:
         try:
             judge.judge(story.told, story.board, story.deliveries, story.followings)
         except Violation:
-            history.write(self._options.folder / HISTORY, story, rows)
+            history.write(self._options.folder, story, rows)
+            self._stories.remove(story)
             raise
         finally:
             self.film.commits(rows, judge)

@@ -67,4 +67,5 @@ def test_a_planted_bug_is_found(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert code == Verdict.VIOLATION, outcome
     assert outcome["violation"]["name"] in finds
     assert (tmp_path / "chaos-5" / "w0.log").exists()
+    assert list((tmp_path / "chaos-5").glob("history-*.jsonl"))
     assert f"--planted {bug}" in outcome["command"]
