@@ -100,6 +100,10 @@ class Session(Aggregate):
         handoff = self.handing_off
         return self.active_run_id is None and (handoff is None or self.turns >= handoff.barrier)
 
+    def granted(self, epoch: int) -> bool:
+        """Whether some owner was ever told this epoch."""
+        return 0 < epoch <= self.epoch
+
     def allow(self, fact: SessionFact) -> None:
         """The table, then what it can't say. Raises SessionFinalized, SessionBusy, HandoffConflict, StaleToken or
         IllegalTransition.

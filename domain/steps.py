@@ -116,6 +116,8 @@ def writable(tx: Transaction, session: Session, epoch: int | None) -> Session:
         if session.owner is None or epoch != session.epoch:
             now = f"it is at {session.epoch}" if session.owner is not None else "nobody does"
             detail = f"Session-Epoch {epoch} does not own the session: {now}."
+            if not session.granted(epoch):
+                detail = f"Session-Epoch {epoch} was never granted: the session is at {session.epoch}."
             raise StaleSession(detail, session_id=session.session_id, epoch=session.epoch, owner=session.owner)
         return session
     if session.owner is None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -112,6 +113,9 @@ class Table(Router):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        raw: bytes = scope.get("raw_path") or b""
+        if b"%2F" in raw or b"%2f" in raw:
+            scope["path"] = _as_sent(raw)
         for pattern, app in self._paths:
             found = pattern.match(scope["path"])
             if found:
@@ -127,6 +131,12 @@ async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1000})
         return
     await problem(_nothing_at(scope))(scope, receive, send)
+
+
+def _as_sent(raw_path: bytes) -> str:
+    """The path, decoded, but for slashes inside a segment: they are part of an id, and lead to no other route."""
+    segments = raw_path.decode("latin-1").split("/")
+    return "/".join(unquote(segment).replace("/", "%2F") for segment in segments)
 
 
 def _nothing_at(scope: Scope) -> NotFound:
