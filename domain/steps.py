@@ -22,7 +22,7 @@ from .requests import Idempotency, StartRun
 from .run import Run
 from .run_facts import Created, Decided
 from .session import Session
-from .session_facts import Detached, Handoff, HandoffEnded, TurnEnded, TurnQueued, TurnStarted
+from .session_facts import Detached, Handoff, HandoffEnded, TurnEnded, TurnQueued, TurnStarted, TurnWithdrawn
 from .transitions import SessionStatus, Status
 
 M = TypeVar("M", Session, Run)
@@ -231,11 +231,15 @@ def advance(tx: Transaction, run: Run, step: str, at: datetime) -> None:
 
 
 def settle(tx: Transaction, run: Run, step: str, at: datetime) -> None:
-    """The run has ended: so has its job, and its session's turn."""
+    """The run has ended: so has its job, and its session's turn; or it waits for its turn no more."""
     advance(tx, run, step, at)
     session = tx.session(run.session_id)
-    if session is not None and session.active_run_id == run.run_id:
+    if session is None:
+        return
+    if session.active_run_id == run.run_id:
         next_turn(tx, tx.record(session, TurnEnded(at=at, turn=run.turn, run_id=run.run_id)))
+    elif run.run_id in session.waiting:
+        tx.record(session, TurnWithdrawn(at=at, run_id=run.run_id))
 
 
 def record_decisions(tx: Transaction, run: Run, fact: Decided) -> Run:
