@@ -12,6 +12,7 @@ from .errors import (
     NotFound,
     SessionBusy,
     SessionEpochRequired,
+    SessionFinalized,
     StaleEpoch,
     StaleSession,
 )
@@ -142,8 +143,10 @@ def owned_at(lease_until: datetime | None, now: datetime) -> bool:
     return lease_until is not None and now < lease_until
 
 
-def busy(session: Session, active: Run | None) -> SessionBusy:
-    """The refusal of a turn, naming what is in its way."""
+def busy(session: Session, active: Run | None) -> SessionBusy | SessionFinalized:
+    """The refusal of a turn, naming what is in its way; of a finalized session no end of a run helps."""
+    if session.status is SessionStatus.FINALIZED:
+        return SessionFinalized(session_id=session.session_id)
     fields: dict[str, Any] = {"session_id": session.session_id}
     if session.handing_off is not None and active is None:
         fields["handoff_id"] = session.handing_off.handoff_id

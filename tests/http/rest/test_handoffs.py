@@ -25,8 +25,13 @@ def test_an_idempotency_key_finds_the_handoff_again(api: Api) -> None:
     first = api.post(f"{path}/handoffs", {}, Idempotency_Key="k1")
     again = api.post(f"{path}/handoffs", {}, Idempotency_Key="k1")
     assert (first.status_code, again.status_code, again.json()) == (201, 200, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    problem_of(api.post(f"{path}/handoffs", {"timeout_s": 9}, Idempotency_Key="k1"), 422, "idempotency_mismatch")
+    problem_of(api.post(f"{path}/memories", {"content": 1}, Idempotency_Key="k1"), 422, "idempotency_mismatch")
     problem_of(api.post(f"{path}/handoffs", {}, Idempotency_Key="k2"), 409, "handoff_conflict")
-    assert move(api, session_id, "abandon", first.json()["handoff_id"]).status_code == 200
+    abandoned = move(api, session_id, "abandon", first.json()["handoff_id"])
+    assert (abandoned.status_code, abandoned.json()["status"]) == (200, "abandoned")
+    assert api.post(f"{path}/handoffs", {}, Idempotency_Key="k1").json() == abandoned.json()
 
 
 def test_ready_may_be_said_again_after_the_target_has_come(api: Api) -> None:
