@@ -80,7 +80,7 @@ class Handoffs:
 
         def work(tx: Transaction, session: Session) -> Handoff:
             known = _handoff_of(tx, session, handoff_id)
-            if known is not None and known.status in ("ready", "completed") and epoch == known.epoch:
+            if known is not None and _said_ready(known, epoch):
                 return known  # it was said before, and nobody heard the answer
             session = writable(tx, session, epoch)
             known = known_handoff(tx, session, handoff_id)
@@ -122,6 +122,14 @@ def known_handoff(tx: Transaction, session: Session, handoff_id: str) -> Handoff
 def _handoff_of(tx: Transaction, session: Session, handoff_id: str) -> Handoff | None:
     last = session.handoff
     return last if last is not None and last.handoff_id == handoff_id else tx.handoff(session.session_id, handoff_id)
+
+
+def _said_ready(handoff: Handoff, epoch: int) -> bool:
+    """Whether whoever held this epoch has let go. From the request to the target's coming all epochs are the source's:
+    it may have restarted in between, and anybody else would have ended the handoff.
+    """
+    until = handoff.epoch_after if handoff.status == "completed" else handoff.epoch + 1
+    return handoff.status in ("ready", "completed") and handoff.epoch <= epoch < (until or 0)
 
 
 def _no_handoff(handoff_id: str) -> NotFound:

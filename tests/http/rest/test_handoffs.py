@@ -43,6 +43,22 @@ def test_ready_may_be_said_again_after_the_target_has_come(api: Api) -> None:
     assert (again.status_code, again.json()["status"]) == (200, "completed")
 
 
+def test_ready_may_be_said_again_by_a_source_that_restarted(api: Api) -> None:
+    """Each time it comes back it has another epoch; all of them are its own, until the target has come."""
+    session_id, first = owned(api)
+    request(api, session_id)
+    second = str(resume(api, session_id, "ada").json()["epoch"])
+    assert move(api, session_id, "ready", Session_Epoch=second).json()["status"] == "ready"
+    third = str(resume(api, session_id, "ada").json()["epoch"])
+    assert move(api, session_id, "ready", Session_Epoch=third).json()["status"] == "ready"
+    fourth = str(resume(api, session_id, "bob", handoff_id="h").json()["epoch"])
+    for epoch in (first, second, third):
+        again = move(api, session_id, "ready", Session_Epoch=epoch)
+        assert (again.status_code, again.json()["status"]) == (200, "completed")
+    problem_of(move(api, session_id, "ready", Session_Epoch=fourth), 409, "handoff_conflict")
+    problem_of(move(api, session_id, "ready", Session_Epoch="9"), 412, "stale_epoch")
+
+
 @pytest.mark.parametrize("name", [".", "..", "-", "~x"])
 def test_a_handoff_is_not_named_like_a_step_of_a_path(api: Api, name: str) -> None:
     session_id, _ = owned(api)
