@@ -20,6 +20,9 @@ Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 LOGGER: Final = logging.getLogger(__name__)
 
+_SLASH: Final = "\udc2f"
+"""No path holds a lone surrogate once it is decoded."""
+
 
 class Operation(NamedTuple):
     """One method of one path. `starts_work`: not while this process drains. `stream`: no HEAD, for it has no end.
@@ -113,13 +116,17 @@ class Table(Router):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        raw: bytes = scope.get("raw_path") or b""
-        if b"%2F" in raw or b"%2f" in raw:
-            scope["path"] = _as_sent(raw)
+        path, raw = scope["path"], scope.get("raw_path") or b""
+        slashes = b"%2F" in raw or b"%2f" in raw
+        if slashes:
+            path = _in_segments(raw)
         for pattern, app in self._paths:
-            found = pattern.match(scope["path"])
+            found = pattern.match(path)
             if found:
-                scope["path_params"] = found.groupdict()
+                parameters = found.groupdict()
+                if slashes:
+                    parameters = {name: text.replace(_SLASH, "/") for name, text in parameters.items()}
+                scope["path_params"] = parameters
                 await app(scope, receive, send)
                 return
         await unknown_path(scope, receive, send)
@@ -133,10 +140,10 @@ async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
     await problem(_nothing_at(scope))(scope, receive, send)
 
 
-def _as_sent(raw_path: bytes) -> str:
-    """The path, decoded, but for slashes inside a segment: they are part of an id, and lead to no other route."""
+def _in_segments(raw_path: bytes) -> str:
+    """The path, decoded, with _SLASH for slashes inside a segment: part of an id, they lead to no other route."""
     segments = raw_path.decode("latin-1").split("/")
-    return "/".join(unquote(segment).replace("/", "%2F") for segment in segments)
+    return "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)
 
 
 def _nothing_at(scope: Scope) -> NotFound:

@@ -161,12 +161,12 @@ def test_a_slash_in_an_id_is_a_part_of_the_id(backend: Backend, api: Api, slash:
         answer = api.http.request(method, asked, json=body, headers={"Run-Epoch": "1", "Session-Epoch": "1"})
         if path.endswith("/resume"):
             assert (answer.status_code, answer.json()["code"]) == (201, "INVALID_SESSION_ID")
-            assert answer.json()["warning"]["asked"] == f"{live}%2Ftail"
+            assert answer.json()["warning"]["asked"] == f"{live}/tail"
         elif method == "HEAD":
             assert answer.status_code == 404
         else:
             problem = problem_of(answer, 404, "not_found")
-            assert problem[f"{kind}_id"] == f"{live}%2Ftail", (method, path)
+            assert problem[f"{kind}_id"] == f"{live}/tail", (method, path)
             assert f"There is no {kind} " in problem["detail"]
     assert api.get(f"/v1/sessions/{live}").json()["status"] == "open"
 
