@@ -41,7 +41,7 @@ class SessionBusy(ReattachError):
 
     code = "session_busy"
     title = "The session is busy"
-    remedy = "Wait for the run to end, decide its approvals, or cancel it."
+    remedy = "Wait for the run or the handoff to end; a run's approvals can be decided, and it can be cancelled."
 
 
 class SessionFinalized(ReattachError):
@@ -73,7 +73,7 @@ class HandoffConflict(ReattachError):
 
     code = "handoff_conflict"
     title = "Not possible in this state of the handoff"
-    remedy = "While it is under way, wait until it is ready; after its end, resume without it or request another."
+    remedy = "Wait for one that is under way; where there is none any more, resume without it or request another."
 
 
 class StaleToken(ReattachError):
@@ -154,7 +154,8 @@ class InvalidCursor(Malformed):
     code = "invalid_cursor"
     title = "Malformed cursor"
     remedy = (
-        "Send `run_id.generation.epoch.seq` as the stream's id lines carry it, or a bare sequence number in ?after=."
+        "Send `run_id.generation.epoch.seq` as the stream's id lines carry it; "
+        "on a run's stream ?after= also takes a bare sequence number."
     )
 
 

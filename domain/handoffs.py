@@ -7,15 +7,25 @@ the handoff's id, or the deadline passes and the owner goes on. Every step is a 
 from datetime import timedelta
 from typing import Final
 
+from pydantic import BaseModel, ConfigDict
+
 from .errors import Invalid, NotFound
 from .ports import Ids, Store, Transaction
-from .requests import HANDOFF_TIMEOUT_S_MAX, Limits
+from .requests import HANDOFF_TIMEOUT_S_MAX, Idempotency, Limits
 from .session import Session
 from .session_facts import Handoff, HandoffReady, HandoffRequested
-from .steps import as_session, end_handoff, in_session, owned, writable
+from .steps import as_session, end_handoff, in_session, once, owned, writable
 
 HANDOFF_ID_CHARS_MAX: Final = 80
 """Characters of a handoff's id, which the client may choose."""
+
+
+class Asked(BaseModel):
+    """The answer to a request."""
+
+    model_config = ConfigDict(frozen=True)
+    handoff: Handoff
+    new: bool
 
 
 class Handoffs:
@@ -27,11 +37,17 @@ class Handoffs:
         self._limits = limits
 
     async def request(
-        self, tenant: str, session_id: str, handoff_id: str | None, timeout_s: float | None
+        self,
+        tenant: str,
+        session_id: str,
+        handoff_id: str | None,
+        timeout_s: float | None,
+        idempotency: Idempotency | None = None,
     ) -> tuple[Handoff, bool]:
-        """Ask the owner to hand over at its next turn boundary; the handoff, and whether it is new.
+        """Ask the owner to hand over at its next turn boundary; the handoff as it is now, and whether it is new.
 
-        The same id again is the same handoff. Raises HandoffConflict (another is under way, nobody owns it), Invalid.
+        The same id, or Idempotency-Key, again is the same handoff. Raises HandoffConflict (another is under way, nobody
+        owns it), Invalid, IdempotencyMismatch.
         """
         timeout = self._limits.handoff_timeout_s if timeout_s is None else timeout_s
         if not 0 < timeout <= HANDOFF_TIMEOUT_S_MAX:
@@ -40,10 +56,10 @@ class Handoffs:
             raise Invalid(f"handoff_id has 1 to {HANDOFF_ID_CHARS_MAX} characters.", field="handoff_id")
         name = handoff_id or f"{self._ids.uuid()}"
 
-        def work(tx: Transaction, session: Session) -> tuple[Handoff, bool]:
+        def work(tx: Transaction, session: Session) -> Asked:
             known = _handoff_of(tx, session, name)
             if known is not None:
-                return known, False
+                return Asked(handoff=known, new=False)
             fact = HandoffRequested(
                 at=tx.now,
                 handoff_id=name,
@@ -52,16 +68,19 @@ class Handoffs:
                 barrier=session.turns + len(session.queue),
                 expires_at=tx.now + timedelta(seconds=timeout),
             )
-            return known_handoff(tx, tx.record(session, fact), name), True
+            return Asked(handoff=known_handoff(tx, tx.record(session, fact), name), new=True)
 
-        return await self._store.transact(in_session(tenant, session_id, work))
+        asked = await self._store.transact(once(tenant, idempotency, Asked, in_session(tenant, session_id, work)))
+        if idempotency is not None and idempotency.replayed:
+            return await self.get(tenant, session_id, asked.handoff.handoff_id), False
+        return asked.handoff, asked.new
 
     async def ready(self, tenant: str, session_id: str, handoff_id: str, epoch: int) -> Handoff:
         """The source lets go: the target may come. Raises HandoffConflict as long as accepted inputs are not done."""
 
         def work(tx: Transaction, session: Session) -> Handoff:
             known = _handoff_of(tx, session, handoff_id)
-            if known is not None and known.status in ("ready", "completed") and epoch == known.epoch:
+            if known is not None and _said_ready(known, epoch):
                 return known  # it was said before, and nobody heard the answer
             session = writable(tx, session, epoch)
             known = known_handoff(tx, session, handoff_id)
@@ -103,6 +122,14 @@ def known_handoff(tx: Transaction, session: Session, handoff_id: str) -> Handoff
 def _handoff_of(tx: Transaction, session: Session, handoff_id: str) -> Handoff | None:
     last = session.handoff
     return last if last is not None and last.handoff_id == handoff_id else tx.handoff(session.session_id, handoff_id)
+
+
+def _said_ready(handoff: Handoff, epoch: int) -> bool:
+    """Whether whoever held this epoch has let go. From the request to the target's coming all epochs are the source's:
+    it may have restarted in between, and anybody else would have ended the handoff.
+    """
+    until = handoff.epoch_after if handoff.status == "completed" else handoff.epoch + 1
+    return handoff.status in ("ready", "completed") and handoff.epoch <= epoch < (until or 0)
 
 
 def _no_handoff(handoff_id: str) -> NotFound:

@@ -30,12 +30,16 @@ from .session_facts import (
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWithdrawn,
     Warned,
 )
 from .transitions import SessionStatus
 
 QUEUE_MAX: Final = 32
 """Inputs that may wait for their turn in one session."""
+
+TURNS_QUEUED_MAX: Final = 4 * QUEUE_MAX
+"""Turns that may be ahead in one session, those of inputs that were cancelled meanwhile included."""
 
 _REFUSED_FINALIZED: Final = (TurnStarted, TurnQueued, MemoryAppended, Attached)
 """Facts that a client asks for, and is told why it gets none."""
@@ -47,8 +51,9 @@ _QUIET: Final = (SummaryClaimed, SummaryStaged, SummaryCompleted)
 class Session(Aggregate):
     """A conversation and who may write to it. `epoch` fences owners; without an owner anyone authorized writes.
 
-    `queue` are the runs that wait for their turn, `handoff` the last one requested, `watermark` the memories that are
-    summarized. The owner's lease is no history and not in here: it is a row of its own, judged by the store's clock.
+    `queue` are the runs whose turn has not come, `withdrawn` those of them that were cancelled meanwhile, `handoff` the
+    last one requested, `watermark` the memories that are summarized. The owner's lease is no history and not in here:
+    it is a row of its own, judged by the store's clock.
     """
 
     machine: ClassVar = "session"
@@ -61,6 +66,7 @@ class Session(Aggregate):
     active_run_id: RunId | None = None
     turns: int = 0
     queue: tuple[RunId, ...] = ()
+    withdrawn: tuple[RunId, ...] = ()
     memory_count: int = 0
     memory_hash: str | None = None
     handoff: Handoff | None = None
@@ -84,6 +90,11 @@ class Session(Aggregate):
         return Continuity(count=count, first=1 if count else None, last=count or None, head_hash=self.memory_hash)
 
     @property
+    def waiting(self) -> tuple[RunId, ...]:
+        """The runs that wait for their turn, in its order."""
+        return tuple(run_id for run_id in self.queue if run_id not in self.withdrawn)
+
+    @property
     def handing_off(self) -> Handoff | None:
         """The handoff that is under way."""
         return self.handoff if self.handoff is not None and self.handoff.active else None
@@ -100,6 +111,10 @@ class Session(Aggregate):
         handoff = self.handing_off
         return self.active_run_id is None and (handoff is None or self.turns >= handoff.barrier)
 
+    def granted(self, epoch: int) -> bool:
+        """Whether some owner was ever told this epoch."""
+        return 0 < epoch <= self.epoch
+
     def allow(self, fact: SessionFact) -> None:
         """The table, then what it can't say. Raises SessionFinalized, SessionBusy, HandoffConflict, StaleToken or
         IllegalTransition.
@@ -110,7 +125,7 @@ class Session(Aggregate):
             raise SessionFinalized(session_id=self.session_id)
         super().allow(fact)
         match fact:
-            case TurnStarted() | TurnQueued() | TurnEnded():
+            case TurnStarted() | TurnQueued() | TurnWithdrawn() | TurnEnded():
                 self._allow_turn(fact)
             case Attached() | Detached() | MemoryAppended():
                 self._allow_ownership(fact)
@@ -123,14 +138,17 @@ class Session(Aggregate):
             case _:
                 pass
 
-    def _allow_turn(self, fact: TurnStarted | TurnQueued | TurnEnded) -> None:
+    def _allow_turn(self, fact: TurnStarted | TurnQueued | TurnWithdrawn | TurnEnded) -> None:
+        if isinstance(fact, TurnWithdrawn):
+            if fact.run_id not in self.waiting:
+                raise IllegalTransition(f"{fact.run_id} does not wait for its turn.", run_id=fact.run_id)
+            return
         if isinstance(fact, TurnEnded):
             if (fact.run_id, fact.turn) != (self.active_run_id, self.turns):
                 raise IllegalTransition(f"{fact.run_id} is not the active run.", run_id=self.active_run_id)
             return
         if isinstance(fact, TurnQueued):
-            if len(self.queue) >= QUEUE_MAX:
-                raise SessionBusy(f"{QUEUE_MAX} inputs wait already.", session_id=self.session_id, limit=QUEUE_MAX)
+            self._allow_queued()
             following = self.turns + len(self.queue) + 1
         else:
             if self.active_run_id is not None:
@@ -141,6 +159,13 @@ class Session(Aggregate):
             following = self.turns + 1
         if fact.turn != following:
             raise IllegalTransition(f"The next turn is {following}, not {fact.turn}.", turns=self.turns)
+
+    def _allow_queued(self) -> None:
+        if len(self.waiting) >= QUEUE_MAX:
+            raise SessionBusy(f"{QUEUE_MAX} inputs wait already.", session_id=self.session_id, limit=QUEUE_MAX)
+        if len(self.queue) >= TURNS_QUEUED_MAX:
+            detail = f"{TURNS_QUEUED_MAX} inputs wait, or were cancelled while they did."
+            raise SessionBusy(detail, session_id=self.session_id, limit=TURNS_QUEUED_MAX)
 
     def _allow_ownership(self, fact: Attached | Detached | MemoryAppended) -> None:
         match fact:
@@ -190,8 +215,11 @@ class Session(Aggregate):
     def _allow_end(self, fact: Finalized | Deleted) -> None:
         if isinstance(fact, Deleted) and self.active_run_id is not None:
             raise SessionBusy(session_id=self.session_id, run_id=self.active_run_id)
+        if self.waiting:
+            raise SessionBusy("Inputs wait for their turn.", session_id=self.session_id, run_id=self.waiting[0])
         if self.queue:
-            raise SessionBusy("Inputs wait for their turn.", session_id=self.session_id, run_id=self.queue[0])
+            detail = "The turns of inputs that were cancelled pass when the run before them ends."
+            raise SessionBusy(detail, session_id=self.session_id, run_id=self.active_run_id)
         if self.handing_off is not None:
             raise HandoffConflict("It is being handed off.", handoff_id=self.handing_off.handoff_id)
 
@@ -216,9 +244,13 @@ class Session(Aggregate):
                 return changed | {"warning": fact.warning}
             case TurnQueued():
                 return changed | {"queue": (*self.queue, fact.run_id)}
+            case TurnWithdrawn():
+                return changed | {"withdrawn": (*self.withdrawn, fact.run_id)}
             case TurnStarted():
                 queue = tuple(run_id for run_id in self.queue if run_id != fact.run_id)
-                return changed | {"turns": fact.turn, "active_run_id": fact.run_id, "queue": queue}
+                withdrawn = tuple(run_id for run_id in self.withdrawn if run_id != fact.run_id)
+                turn = {"turns": fact.turn, "active_run_id": fact.run_id}
+                return changed | turn | {"queue": queue, "withdrawn": withdrawn}
             case TurnEnded():
                 return changed | {"active_run_id": None}
             case Attached():

@@ -97,6 +97,14 @@ class TurnQueued(SessionFact):
     job_id: JobId
 
 
+class TurnWithdrawn(SessionFact):
+    """An input that waits was cancelled. Its turn still comes, in its place, and ends as it begins."""
+
+    topic: ClassVar = "session.turn_withdrawn"
+    command: ClassVar = "withdraw_turn"
+    run_id: RunId
+
+
 class TurnStarted(SessionFact):
     topic: ClassVar = "session.turn_started"
     command: ClassVar = "start_turn"
@@ -217,6 +225,7 @@ SESSION_FACTS: Final[tuple[type[SessionFact], ...]] = (
     SessionCreated,
     Warned,
     TurnQueued,
+    TurnWithdrawn,
     TurnStarted,
     TurnEnded,
     Attached,

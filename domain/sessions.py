@@ -108,7 +108,7 @@ class Sessions:
         if handoff_id is not None:
             known = known_handoff(tx, session, handoff_id)
             if known.status == "completed" and (session.owner, session.epoch) == (client, known.epoch_after):
-                return self._answer(session, until or tx.now, "RESUMED")  # it has come before, and did not hear
+                return self._answer(session, self._lease(tx, session), "RESUMED")  # it came before, and did not hear
             if known.status != "ready":
                 raise HandoffConflict(f"The handoff is {known.status}.", handoff_id=handoff_id, status=known.status)
             how = "handed_over"

@@ -12,6 +12,7 @@ from .errors import (
     NotFound,
     SessionBusy,
     SessionEpochRequired,
+    SessionFinalized,
     StaleEpoch,
     StaleSession,
 )
@@ -22,7 +23,7 @@ from .requests import Idempotency, StartRun
 from .run import Run
 from .run_facts import Created, Decided
 from .session import Session
-from .session_facts import Detached, Handoff, HandoffEnded, TurnEnded, TurnQueued, TurnStarted
+from .session_facts import Detached, Handoff, HandoffEnded, TurnEnded, TurnQueued, TurnStarted, TurnWithdrawn
 from .transitions import SessionStatus, Status
 
 M = TypeVar("M", Session, Run)
@@ -116,6 +117,8 @@ def writable(tx: Transaction, session: Session, epoch: int | None) -> Session:
         if session.owner is None or epoch != session.epoch:
             now = f"it is at {session.epoch}" if session.owner is not None else "nobody does"
             detail = f"Session-Epoch {epoch} does not own the session: {now}."
+            if not session.granted(epoch):
+                detail = f"Session-Epoch {epoch} was never granted: the session is at {session.epoch}."
             raise StaleSession(detail, session_id=session.session_id, epoch=session.epoch, owner=session.owner)
         return session
     if session.owner is None:
@@ -140,8 +143,10 @@ def owned_at(lease_until: datetime | None, now: datetime) -> bool:
     return lease_until is not None and now < lease_until
 
 
-def busy(session: Session, active: Run | None) -> SessionBusy:
-    """The refusal of a turn, naming what is in its way."""
+def busy(session: Session, active: Run | None) -> SessionBusy | SessionFinalized:
+    """The refusal of a turn, naming what is in its way; of a finalized session no end of a run helps."""
+    if session.status is SessionStatus.FINALIZED:
+        return SessionFinalized(session_id=session.session_id)
     fields: dict[str, Any] = {"session_id": session.session_id}
     if session.handing_off is not None and active is None:
         fields["handoff_id"] = session.handing_off.handoff_id
@@ -229,11 +234,15 @@ def advance(tx: Transaction, run: Run, step: str, at: datetime) -> None:
 
 
 def settle(tx: Transaction, run: Run, step: str, at: datetime) -> None:
-    """The run has ended: so has its job, and its session's turn."""
+    """The run has ended: so has its job, and its session's turn; or it waits for its turn no more."""
     advance(tx, run, step, at)
     session = tx.session(run.session_id)
-    if session is not None and session.active_run_id == run.run_id:
+    if session is None:
+        return
+    if session.active_run_id == run.run_id:
         next_turn(tx, tx.record(session, TurnEnded(at=at, turn=run.turn, run_id=run.run_id)))
+    elif run.run_id in session.waiting:
+        tx.record(session, TurnWithdrawn(at=at, run_id=run.run_id))
 
 
 def record_decisions(tx: Transaction, run: Run, fact: Decided) -> Run:

@@ -80,6 +80,7 @@ SESSION_TABLE: Final = (
     Transition("create", (), (OPEN,)),
     Transition("warn", (OPEN,), (OPEN,)),
     Transition("queue_turn", (OPEN,), (OPEN,)),
+    Transition("withdraw_turn", (OPEN,), (OPEN,)),
     Transition("start_turn", (OPEN,), (OPEN,)),
     Transition("end_turn", (OPEN,), (OPEN,)),
     Transition("end_turn", (FINALIZED,), (FINALIZED,)),

@@ -1,23 +1,22 @@
 """Verify: read everything that a database holds, and name what is torn, missing or altered. Writes nothing."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
 from ..domain.errors import ConfigurationError, RecordDamaged
-from ..domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, SessionId, identifier
-from ..domain.memory import Memory, first_break
-from ..domain.session_facts import MemoryAppended
+from ..domain.identifiers import JOB_PREFIX, RUN_PREFIX, SESSION_PREFIX, identifier
 from .codec import Codec, Row, uuid_in
 from .driver import domain_error, domain_errors
 from .eventstore import is_postgres
 from .migrations import HEAD
 from .sqlite import connect_reader, database_path
+from .verify_sessions import Break, Facts, Reading, Recorded, in_rows
 
 _STREAMS: Final = (
     (SESSION_PREFIX, "SELECT session_id, 1, version FROM sessions"),
@@ -27,15 +26,6 @@ _STREAMS: Final = (
 _RECORDS: Final = (
     "SELECT stream_id, version, frames, epoch, topic, state, checksum FROM events ORDER BY stream_id, version"
 )
-_MEMORIES: Final = "SELECT session_id, sequence, body FROM memories ORDER BY session_id, sequence"
-
-
-class Break(NamedTuple):
-    """What is wrong in a stream, and at which seq. Of a memory `seq` is its sequence number."""
-
-    stream: str
-    seq: int
-    what: str
 
 
 class Known(NamedTuple):
@@ -76,12 +66,6 @@ def _on_postgres(url: str, codec: Codec) -> Iterator[Break]:
         yield from _breaks(connection, codec)
 
 
-class Reading(Protocol):
-    """What a verification asks of a connection."""
-
-    def execute(self, statement: str, /) -> Iterable[Any]: ...
-
-
 def _check_schema(connection: sqlite3.Connection, url: str) -> None:
     tables = connection.execute("SELECT name FROM sqlite_schema WHERE name = 'alembic_version'").fetchall()
     found = connection.execute("SELECT version_num FROM alembic_version").fetchone() if tables else None
@@ -95,23 +79,25 @@ def _breaks(connection: Reading, codec: Codec) -> Iterator[Break]:
         for prefix, statement in _STREAMS
         for stream, first_seq, version in connection.execute(statement)
     }
-    remembered: dict[bytes, int] = {}
+    recorded: dict[bytes, Recorded] = {}
     for stream, group in groupby(connection.execute(_RECORDS), key=itemgetter(0)):
         state = known.pop(stream, None)
         rows = (Row._make(columns[1:]) for columns in group)
         if state is None:
             yield Break(f"stream {uuid_in(stream)}", next(rows).version, "belongs to no session, job or run")
             continue
-        entries: list[Memory] = []
-        yield from _in_stream(codec, state, rows, entries)
-        remembered[stream] = len(entries)
-        yield from _in_memory(state.name, entries)
+        facts = Facts(state.name) if state.name.startswith(SESSION_PREFIX) else None
+        found = list(_in_stream(codec, state, rows, facts))
+        yield from found
+        if facts is not None:
+            yield from facts.broken_memory()
+            recorded[stream] = facts.recorded(whole=not found)
     yield from (Break(state.name, state.first_seq, "is missing") for state in known.values())
-    yield from _in_rows(connection, remembered)
+    yield from in_rows(connection, recorded)
 
 
-def _in_stream(codec: Codec, state: Known, rows: Iterator[Row], entries: list[Memory]) -> Iterator[Break]:
-    """What is wrong with a stream's records; its memories go into `entries`.
+def _in_stream(codec: Codec, state: Known, rows: Iterator[Row], facts: Facts | None) -> Iterator[Break]:
+    """What is wrong with a stream's records; a session's `facts` take in what is whole.
 
     The state row knows the last fact. Output after it, the end of a run that still runs, has no other witness.
     """
@@ -125,35 +111,11 @@ def _in_stream(codec: Codec, state: Known, rows: Iterator[Row], entries: list[Me
         try:
             if state.name.startswith(RUN_PREFIX):
                 codec.frames(state.name, row)
-            else:
-                line = codec.lines(state.name, row)[0]
-                if row.topic == MemoryAppended.topic:
-                    entries.append(Memory.of(MemoryAppended.model_validate_json(line)))
-        except (RecordDamaged, ValidationError):
+                continue
+            line = codec.lines(state.name, row)[0]
+            if facts is not None:
+                facts.take(row.topic, row.version, line)
+        except (RecordDamaged, ValidationError, KeyError):
             yield Break(state.name, row.version, "is torn or altered")
     if expected <= state.version:
         yield Break(state.name, expected, "is missing")
-
-
-def _in_memory(name: str, entries: list[Memory]) -> Iterator[Break]:
-    sequence = first_break(SessionId(name), entries) if entries else None
-    if sequence is not None:
-        yield Break(name, sequence, "breaks the chain of its memory")
-
-
-def _in_rows(connection: Reading, remembered: dict[bytes, int]) -> Iterator[Break]:
-    """The memories as they are served: the same chain, and as many as were recorded."""
-    for stream, group in groupby(connection.execute(_MEMORIES), key=itemgetter(0)):
-        name = identifier(SESSION_PREFIX, uuid_in(stream))
-        entries: list[Memory] = []
-        for _, sequence, body in group:
-            try:
-                entries.append(Memory.model_validate_json(body))
-            except ValidationError:
-                yield Break(name, sequence, "is a memory that can't be read")
-        yield from _in_memory(name, entries)
-        if len(entries) < remembered.pop(stream, 0):
-            yield Break(name, len(entries) + 1, "is a memory that is missing")
-    for stream, count in remembered.items():
-        if count:
-            yield Break(identifier(SESSION_PREFIX, uuid_in(stream)), 1, "is a memory that is missing")

@@ -181,6 +181,7 @@ _FACTS: Final[Mapping[str, str]] = {
     "detached": "{owner} owns it no more",
     "memory_appended": "memory {sequence} by {by}",
     "turn_queued": "{run} waits for turn {turn}",
+    "turn_withdrawn": "{run} waits no more: it was cancelled",
     "turn_started": "turn {turn} begins: {run}",
     "turn_ended": "turn {turn} is over: {run}",
     "handoff_requested": "the handoff {handoff_id} is asked for",

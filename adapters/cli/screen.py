@@ -76,12 +76,8 @@ class Screen:
                 terminal.note(f"→ {data['name']} {compact(data['arguments'])}", "dim")
             case "tool.result":
                 self._show_result(data)
-            case "data":
-                terminal.note(f"· {data['name']}: {compact(data['value'])}", "dim")
-            case "source":
-                terminal.note(f"· source: {data.get('title') or ''} {data['url']}".replace("  ", " "), "dim")
-            case "file":
-                terminal.note(f"· file: {data['name']} ({data['media_type']}) {data['url']}", "dim")
+            case "data" | "source" | "file":
+                self._show_thing(frame.type, data)
             case kind if kind.startswith(("run.", "approval.")):
                 self._show_fact(frame)
             case "step.reset":
@@ -93,6 +89,16 @@ class Screen:
                 terminal.note(f"{frame.type}: {compact(data)}", "yellow")
             case _:
                 pass
+
+    def _show_thing(self, kind: str, data: Mapping[str, Any]) -> None:
+        match kind:
+            case "data":
+                line = f"{data['name']}: {compact(data['value'])}"
+            case "source":
+                line = f"source: {data.get('title') or ''} {data['url']}".replace("  ", " ")
+            case _:
+                line = f"file: {data['name']} ({data['media_type']}) {data['url']}"
+        self._terminal.note(f"· {line}", "dim")
 
     def _show_result(self, data: Mapping[str, Any]) -> None:
         name = self._tools.get(data["tool_call_id"], "tool")
@@ -166,15 +172,29 @@ class Screen:
             for part in message["parts"]:
                 if message["role"] == "user":
                     self._terminal.note(f"> {part['text']}", "dim")
-                elif part["kind"] == "text":
-                    self._terminal.answer(part["text"])
-                    if part.get("state") != "open":
-                        self._terminal.end_answer()
-                elif part["kind"] == "tool" and "arguments" in part:
-                    self._tools[part["tool_call_id"]] = part["name"]
-                    self._terminal.note(f"→ {part['name']} {compact(part['arguments'])}", "dim")
-                elif part["kind"] == "tool_result":
-                    self._show_result(part)
+                else:
+                    self._show_part(part)
+
+    def _show_part(self, part: Mapping[str, Any]) -> None:
+        terminal = self._terminal
+        match part["kind"]:
+            case "text":
+                terminal.answer(part["text"])
+                if part.get("state") != "open":
+                    terminal.end_answer()
+            case "reasoning":
+                terminal.aside(part["text"])
+            case "tool" if "arguments" in part:
+                self._tools[part["tool_call_id"]] = part["name"]
+                terminal.note(f"→ {part['name']} {compact(part['arguments'])}", "dim")
+            case "tool_result":
+                self._show_result(part)
+            case "data" | "source" | "file" as kind:
+                self._show_thing(kind, part)
+            case "event":
+                terminal.note(*ending(part["event"].partition(".")[2], "", part))
+            case _:
+                pass
 
 
 def note_interruption(terminal: Terminal, interruption: Interruption) -> None:

@@ -23,7 +23,7 @@ from .patience import Patience
 from .position import Position
 from .requests import Fields, Requests, segment, visible
 from .resources import Agent, Page, Run
-from .sessions import SessionCalls
+from .sessions import SessionCalls, session_path
 
 CONNECTIONS_MAX: Final = 1000
 """Connections of one client; every followed stream holds one."""
@@ -100,7 +100,7 @@ class Client(SessionCalls):
             body["request_config"] = dict(request_config)
         if on_busy is not None:
             body["on_busy"] = on_busy
-        path = f"v1/sessions/{segment(session_id)}/runs"
+        path = session_path(session_id, "runs")
         return await self._requests.ask(Run, "POST", path, body, key=key, epoch=session_epoch)
 
     # Follow.
@@ -120,7 +120,7 @@ class Client(SessionCalls):
         `interrupted` is told of each break. Raises Unreachable, StreamSpliced, UnexpectedAnswer, NotFound,
         InvalidCursor.
         """
-        return self._follow(f"v1/runs/{segment(run_id)}/events", Position(run_id, after), snapshot, interrupted)
+        return self._follow(_run_path(run_id, "events"), Position(run_id, after), snapshot, interrupted)
 
     def follow_session(
         self,
@@ -137,7 +137,7 @@ class Client(SessionCalls):
         before the first dot. An owner that gives its `session_epoch` is told, by frames without an id, when that ends
         (session.superseded) and what it should know (session.warning).
         """
-        path = f"v1/sessions/{segment(session_id)}/events"
+        path = session_path(session_id, "events")
         return self._follow(path, Position(None, after), snapshot, interrupted, session_epoch)
 
     # Decide, and cancel.
@@ -149,7 +149,7 @@ class Client(SessionCalls):
         was decided otherwise before.
         """
         body: dict[str, object] = {"decisions": [dict(decision) for decision in decisions]}
-        return await self._requests.ask(Run, "POST", f"v1/runs/{segment(run_id)}/decisions", body)
+        return await self._requests.ask(Run, "POST", _run_path(run_id, "decisions"), body)
 
     async def approve(
         self, run_id: str, approval_id: str, *, arguments: object = None, reason: str | None = None
@@ -164,13 +164,13 @@ class Client(SessionCalls):
     async def cancel(self, run_id: str, reason: str | None = None) -> Run:
         """End the run now. A run that has ended already is answered as it is: look at its `status`."""
         body: dict[str, object] = {"reason": reason} if reason is not None else {}
-        return await self._requests.ask(Run, "POST", f"v1/runs/{segment(run_id)}/cancel", body)
+        return await self._requests.ask(Run, "POST", _run_path(run_id, "cancel"), body)
 
     # Read.
 
     async def run(self, run_id: str) -> Run:
         """A run as it is now. Raises NotFound."""
-        return await self._requests.ask(Run, "GET", f"v1/runs/{segment(run_id)}")
+        return await self._requests.ask(Run, "GET", _run_path(run_id))
 
     async def runs(
         self,
@@ -213,6 +213,10 @@ class Client(SessionCalls):
 
     async def _hides_frames(self, run_id: str) -> bool:
         return (await self.run(run_id)).hides_frames
+
+
+def _run_path(run_id: str, *rest: str) -> str:
+    return "/".join(("v1/runs", segment(run_id, "run"), *rest))
 
 
 def _system_ids() -> Ids:

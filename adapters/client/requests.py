@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from ...domain.errors import Invalid, ReattachError
+from ...domain.errors import Invalid, NotFound, ReattachError
 from ...domain.ports import Ids
 from .errors import KINDS, UnexpectedAnswer, Unreachable, is_passing, refusal
 from .patience import Patience
@@ -19,6 +19,7 @@ Fields = Mapping[str, object]
 """A JSON object to send. What JSON can't express is refused with Invalid."""
 
 SESSION_EPOCH: Final = "Session-Epoch"
+_NO_SEGMENTS: Final = ("", ".", "..")
 
 
 class Requests:
@@ -115,8 +116,13 @@ def visible(field: str, text: str) -> str:
     return text
 
 
-def segment(text: str) -> str:
-    """A text as one segment of a path."""
+def segment(text: str, kind: str) -> str:
+    """The id of a `kind` (session, run, ...) as one segment of a path.
+
+    Raises NotFound for what is no segment: on its way a URL loses `.` and `..`, and would ask for something else.
+    """
+    if text in _NO_SEGMENTS:
+        raise NotFound(f"There is no {kind} {text!r}.", **{f"{kind}_id": text})
     return quote(text, safe="", errors="replace")
 
 

@@ -30,7 +30,7 @@ class SessionCalls:
 
     async def session(self, session_id: str) -> Session:
         """A session as it is now. Raises NotFound."""
-        return await self._requests.ask(Session, "GET", _path(session_id))
+        return await self._requests.ask(Session, "GET", session_path(session_id))
 
     async def sessions(
         self, *, status: str | None = None, cursor: str | None = None, limit: int | None = None
@@ -41,7 +41,7 @@ class SessionCalls:
 
     async def tail(self, session_id: str, limit: int | None = None) -> Tail:
         """What was said last, what waits for a decision, what runs, and the cursor to `follow_session` from."""
-        return await self._requests.ask(Tail, "GET", _path(session_id, "tail"), query={"limit": limit})
+        return await self._requests.ask(Tail, "GET", session_path(session_id, "tail"), query={"limit": limit})
 
     async def messages(
         self, session_id: str, *, before: str | None = None, after: str | None = None, limit: int | None = None
@@ -51,7 +51,7 @@ class SessionCalls:
         Go on with `before=page.next_cursor`, or `after=` if that was the direction.
         """
         query = {"before": before, "after": after, "limit": limit}
-        return await self._requests.ask(Page[Message], "GET", _path(session_id, "messages"), query=query)
+        return await self._requests.ask(Page[Message], "GET", session_path(session_id, "messages"), query=query)
 
     # Own.
 
@@ -74,23 +74,23 @@ class SessionCalls:
         if handoff_id is not None:
             body["handoff_id"] = handoff_id
         key = idempotency_key or self._requests.new_key()
-        return await self._requests.ask(Resumption, "POST", _path(_asked(session_id), "resume"), body, key=key)
+        return await self._requests.ask(Resumption, "POST", session_path(_asked(session_id), "resume"), body, key=key)
 
     async def renew(self, session_id: str, epoch: int) -> Session:
         """Prolong the lease. Raises StaleEpoch if the session is not yours any more."""
-        return await self._requests.ask(Session, "POST", _path(session_id, "renew"), {}, epoch=epoch)
+        return await self._requests.ask(Session, "POST", session_path(session_id, "renew"), {}, epoch=epoch)
 
     async def detach(self, session_id: str, epoch: int) -> None:
         """Own it no more. Raises StaleEpoch if the session is not yours any more."""
-        await self._requests.tell("POST", _path(session_id, "detach"), {}, epoch, StaleEpoch)
+        await self._requests.tell("POST", session_path(session_id, "detach"), {}, epoch, StaleEpoch)
 
     async def finalize(self, session_id: str, epoch: int | None = None) -> Session:
         """No more turns and memories; it stays readable. One that is finalized is answered as it is."""
-        return await self._requests.ask(Session, "POST", _path(session_id, "finalize"), {}, epoch=epoch)
+        return await self._requests.ask(Session, "POST", session_path(session_id, "finalize"), {}, epoch=epoch)
 
     async def delete_session(self, session_id: str, epoch: int | None = None) -> None:
         """Gone for everybody. Raises NotFound, and SessionBusy while a run is active."""
-        await self._requests.tell("DELETE", _path(session_id), None, epoch, NotFound)
+        await self._requests.tell("DELETE", session_path(session_id), None, epoch, NotFound)
 
     # Remember.
 
@@ -103,14 +103,16 @@ class SessionCalls:
         """
         key = idempotency_key or self._requests.new_key()
         body = {"content": content}
-        return await self._requests.ask(Memory, "POST", _path(session_id, "memories"), body, key=key, epoch=epoch)
+        return await self._requests.ask(
+            Memory, "POST", session_path(session_id, "memories"), body, key=key, epoch=epoch
+        )
 
     async def memories(
         self, session_id: str, *, after: int | str | None = None, limit: int | None = None
     ) -> Page[Memory]:
         """A page of memories in order; go on with `after=page.next_cursor`, or after any `sequence`."""
         query = {"after": after, "limit": limit}
-        return await self._requests.ask(Page[Memory], "GET", _path(session_id, "memories"), query=query)
+        return await self._requests.ask(Page[Memory], "GET", session_path(session_id, "memories"), query=query)
 
     # Hand over.
 
@@ -122,20 +124,20 @@ class SessionCalls:
         body: dict[str, object] = {"handoff_id": handoff_id}
         if timeout_s is not None:
             body["timeout_s"] = timeout_s
-        return await self._requests.ask(Handoff, "POST", _path(session_id, "handoffs"), body)
+        return await self._requests.ask(Handoff, "POST", session_path(session_id, "handoffs"), body)
 
     async def handoff(self, session_id: str, handoff_id: str) -> Handoff:
         """A handoff as it is now. Raises NotFound."""
-        return await self._requests.ask(Handoff, "GET", _path(session_id, "handoffs", handoff_id))
+        return await self._requests.ask(Handoff, "GET", _handoff_path(session_id, handoff_id))
 
     async def ready_handoff(self, session_id: str, handoff_id: str, epoch: int) -> Handoff:
         """The owner lets go: whoever resumes with the handoff's id goes on. Raises HandoffConflict until `drained`."""
-        path = _path(session_id, "handoffs", handoff_id)
+        path = _handoff_path(session_id, handoff_id)
         return await self._requests.ask(Handoff, "POST", path, {"action": "ready"}, epoch=epoch)
 
     async def abandon_handoff(self, session_id: str, handoff_id: str) -> Handoff:
         """Call it off: the owner goes on. One that has ended is answered as it is."""
-        path = _path(session_id, "handoffs", handoff_id)
+        path = _handoff_path(session_id, handoff_id)
         return await self._requests.ask(Handoff, "POST", path, {"action": "abandon"})
 
     # Summarize.
@@ -145,20 +147,27 @@ class SessionCalls:
 
         If the answer is lost, nobody holds the token: the claim ends with its lease.
         """
-        return await self._requests.ask(SummaryWork, "POST", _path(session_id, "summary", "claim"), {"by": by})
+        return await self._requests.ask(SummaryWork, "POST", session_path(session_id, "summary", "claim"), {"by": by})
 
     async def stage_summary(self, session_id: str, token: str, result: JsonValue) -> None:
         """Keep the result, so that no crash costs a second one. Raises StaleToken."""
         body = {"token": token, "result": result}
-        await self._requests.ask(Resource, "POST", _path(session_id, "summary", "stage"), body)
+        await self._requests.ask(Resource, "POST", session_path(session_id, "summary", "stage"), body)
 
     async def complete_summary(self, session_id: str, token: str) -> Summary:
         """The staged result is the summary. Raises StaleToken, also if a memory came after the claim."""
-        return await self._requests.ask(Summary, "POST", _path(session_id, "summary", "complete"), {"token": token})
+        return await self._requests.ask(
+            Summary, "POST", session_path(session_id, "summary", "complete"), {"token": token}
+        )
 
 
-def _path(*segments: str) -> str:
-    return "/".join(("v1/sessions", *map(segment, segments)))
+def session_path(session_id: str, *rest: str) -> str:
+    """The path of what belongs to a session. Raises NotFound for what is no segment of a path."""
+    return "/".join(("v1/sessions", segment(session_id, "session"), *rest))
+
+
+def _handoff_path(session_id: str, handoff_id: str) -> str:
+    return session_path(session_id, "handoffs", segment(handoff_id, "handoff"))
 
 
 def _asked(session_id: object) -> str:

@@ -69,6 +69,13 @@ class Watch:
 
     def news(self, session: Session) -> bytes:
         """What the reader has not been told yet."""
+        if not session.granted(self._epoch):
+            self._owned = False
+            detail = f"Epoch {self._epoch} was never granted; the session is at {session.epoch}. Resume it to own it."
+            return sse.event(
+                WARNING,
+                {"session_id": session.session_id, "code": "UNKNOWN_EPOCH", "detail": detail, "held": self._epoch},
+            )
         if session.epoch != self._epoch:
             self._owned = False
             fields: dict[str, Any] = {"session_id": session.session_id, "epoch": session.epoch, "owner": session.owner}

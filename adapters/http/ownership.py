@@ -1,6 +1,6 @@
 """The routes of a session's owner: resume, renew, detach, and the planned handoff to the next one."""
 
-import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -86,13 +86,12 @@ class Ownership:
         """POST /v1/sessions/{session_id}/handoffs: 201, or 200 for one that was requested before."""
         scope = request.scope
         body = await self._bodies.read(request, RequestHandoff)
-        handoffs = self._application.handoffs
         idempotency = idempotency_in(scope, body.model_dump(mode="json"))
-        handoff_id = body.handoff_id
-        if handoff_id is None and idempotency is not None:
-            handoff_id = hashlib.sha256(idempotency.key.encode()).hexdigest()
-        handoff, new = await handoffs.request(scope["tenant"], _session_id(scope), handoff_id, body.timeout_s)
-        return await self._handoff(request, handoff, 201 if new else 200)
+        handoff, new = await self._application.handoffs.request(
+            scope["tenant"], _session_id(scope), body.handoff_id, body.timeout_s, idempotency
+        )
+        replayed = {REPLAYED: "true"} if idempotency is not None and idempotency.replayed else {}
+        return await self._handoff(request, handoff, 201 if new else 200, replayed)
 
     async def handoff(self, request: Request) -> Response:
         """GET /v1/sessions/{session_id}/handoffs/{handoff_id}"""
@@ -114,9 +113,11 @@ class Ownership:
             handoff = await handoffs.abandon(tenant, session_id, handoff_id)
         return await self._handoff(request, handoff)
 
-    async def _handoff(self, request: Request, handoff: Handoff, status: int = 200) -> Response:
+    async def _handoff(
+        self, request: Request, handoff: Handoff, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
         session = await self._application.session(request.scope["tenant"], _session_id(request.scope))
-        return answer(handoff_resource(handoff, session), status)
+        return answer(handoff_resource(handoff, session), status, headers)
 
     async def _session(self, request: Request) -> Response:
         view = await self._application.session_view(request.scope["tenant"], _session_id(request.scope))

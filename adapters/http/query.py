@@ -47,17 +47,25 @@ class PageQuery:
     filters: Mapping[str, str]
 
     @classmethod
-    def of(cls, scope: Scope, *filters: str, cursor: str = "cursor") -> "PageQuery":
-        """Read the query. Raises Malformed for what this list does not know: nothing is silently ignored."""
+    def of(cls, scope: Scope, *filters: str, cursor: str | None = "cursor") -> "PageQuery":
+        """Read the query; without a `cursor` there is one page only.
+
+        Raises Malformed for what this list does not know: nothing is silently ignored.
+        """
         given = _parameters(scope)
-        known = ("limit", cursor, *filters)
+        known = ("limit", *((cursor,) if cursor is not None else ()), *filters)
         for name in given:
             if name not in known:
-                raise Malformed(f"?{name[:50]} is not known here; {', '.join(known)} are.", field=name)
+                detail = f"?{name[:50]} is not known here; {', '.join(known)} {'are' if len(known) > 1 else 'is'}."
+                raise Malformed(detail, field=name)
         limit = given.get("limit", str(PAGE_LIMIT))
         if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= PAGE_LIMIT_MAX:
             raise Malformed(f"?limit is a number from 1 to {PAGE_LIMIT_MAX}.", field="limit", limit=PAGE_LIMIT_MAX)
-        return cls(int(limit), given.get(cursor), {name: given[name] for name in filters if name in given})
+        return cls(
+            int(limit),
+            given.get(cursor) if cursor is not None else None,
+            {name: given[name] for name in filters if name in given},
+        )
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> None:
         """Raise Malformed unless the filter is absent or one of these."""

@@ -41,7 +41,7 @@ def session_resource(view: SessionView) -> Resource:
         "epoch": session.epoch,
         "lease_expires_at": view.lease_until if session.owner is not None else None,
         "active_run_id": session.active_run_id,
-        "queue": session.queue,
+        "queue": session.waiting,
         "turns": session.turns,
         "continuity": session.continuity,
         "handoff": session.handoff and handoff_resource(session.handoff, session),

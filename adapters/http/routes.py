@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -18,6 +19,9 @@ from .query import check_query, refuse_query
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 LOGGER: Final = logging.getLogger(__name__)
+
+_SLASH: Final = "\udc2f"
+"""No path holds a lone surrogate once it is decoded."""
 
 
 class Operation(NamedTuple):
@@ -112,10 +116,17 @@ class Table(Router):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        path, raw = scope["path"], scope.get("raw_path") or b""
+        slashes = b"%2F" in raw or b"%2f" in raw
+        if slashes:
+            path = _in_segments(raw)
         for pattern, app in self._paths:
-            found = pattern.match(scope["path"])
+            found = pattern.match(path)
             if found:
-                scope["path_params"] = found.groupdict()
+                parameters = found.groupdict()
+                if slashes:
+                    parameters = {name: text.replace(_SLASH, "/") for name, text in parameters.items()}
+                scope["path_params"] = parameters
                 await app(scope, receive, send)
                 return
         await unknown_path(scope, receive, send)
@@ -127,6 +138,12 @@ async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1000})
         return
     await problem(_nothing_at(scope))(scope, receive, send)
+
+
+def _in_segments(raw_path: bytes) -> str:
+    """The path, decoded, with _SLASH for slashes inside a segment: part of an id, they lead to no other route."""
+    segments = raw_path.decode("latin-1").split("/")
+    return "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)
 
 
 def _nothing_at(scope: Scope) -> NotFound:

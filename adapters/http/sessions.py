@@ -97,9 +97,7 @@ class Sessions:
 
     async def tail(self, request: Request) -> Response:
         """GET /v1/sessions/{session_id}/tail?limit=: all that a client needs to show the session and to go on."""
-        query = PageQuery.of(request.scope)
-        if query.cursor is not None:
-            raise Malformed("?cursor is not known here; the tail is the newest page.", field="cursor")
+        query = PageQuery.of(request.scope, cursor=None)
         session = (await self._view(request.scope)).session
         return answer(await tail_resource(self._store, session.session_id, query.limit))
 

@@ -91,6 +91,7 @@ SESSION_MARKS: Final[Mapping[str, str]] = {
     "stale-token-refused": "a claim that was void or over was refused",
     # Turns and handoffs.
     "input-queued": "an input waits for its turn",
+    "input-withdrawn": "an input that waited was cancelled",
     "input-held": "an input waits for the end of a handoff",
     "queued-turn": "the turn of an input that had waited began",
     "handoff-requested": "a handoff was asked for",

@@ -50,8 +50,9 @@ class Claim:
 
 @dataclass(slots=True)
 class SessionLog:
-    """One session. `turns` are its runs in the order in which their turns began, `queue` those that wait for theirs;
-    `hashes` are its memory's, `owners` who was given which epoch, `warning` the code it stands in for another with.
+    """One session. `turns` are its runs in the order in which their turns began, `queue` those that wait for theirs,
+    `withdrawn` those of them that were cancelled; `hashes` are its memory's, `owners` who was given which epoch,
+    `warning` the code it stands in for another with.
 
     `lease` is what the store had granted its owner when the last commit was done.
     """
@@ -71,6 +72,7 @@ class SessionLog:
     claim: Claim | None = None
     turns: list[RunId] = field(default_factory=list[RunId])
     queue: list[RunId] = field(default_factory=list[RunId])
+    withdrawn: list[RunId] = field(default_factory=list[RunId])
     hashes: list[str] = field(default_factory=list[str])
     wishes: dict[str, int] = field(default_factory=dict[str, int])
     owners: dict[int, str] = field(default_factory=dict[int, str])

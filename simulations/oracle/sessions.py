@@ -26,6 +26,7 @@ from ...domain.session_facts import (
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWithdrawn,
     Warned,
 )
 from ..process import EPOCH
@@ -111,7 +112,7 @@ class Sessions:
             case Warned():
                 log.warning = fact.warning.code
                 self._mark(f"stand-in-{fact.warning.code.lower().replace('_', '-')}")
-            case TurnQueued() | TurnStarted() | TurnEnded():
+            case TurnQueued() | TurnWithdrawn() | TurnStarted() | TurnEnded():
                 turns.turn(log, fact, self._mark)
             case SummaryClaimed() | SummaryStaged() | SummaryCompleted():
                 summarized.summary(log, fact, self._mark, self._grace_s)
@@ -208,10 +209,14 @@ class Sessions:
             raise Violation("row-missing", f"There is no row of {log.session_id}.", session_id=log.session_id)
         row = view.session
         claim = (row.claim.token, row.claim.through, row.claim.is_staged) if row.claim is not None else None
-        said = (row.owner, row.epoch, row.active_run_id, row.turns, [*row.queue], str(row.status), row.watermark)
-        known = (log.owner, log.epoch, log.active, len(log.turns), log.queue, log.status, log.watermark)
+        queue, withdrawn = [*row.queue], [*row.withdrawn]
+        said = (row.owner, row.epoch, row.active_run_id, row.turns, queue, withdrawn, str(row.status), row.watermark)
+        begun, ahead = len(log.turns), (log.queue, log.withdrawn)
+        known = (log.owner, log.epoch, log.active, begun, *ahead, log.status, log.watermark)
         if said != known:
-            detail = f"{log.session_id}'s row says {said} (owner, epoch, run, turns, queue, status, summarized); "
+            detail = (
+                f"{log.session_id}'s row says {said} (owner, epoch, run, turns, queue, withdrawn, status, summarized); "
+            )
             raise Violation("session-state", f"{detail}its facts say {known}.", session_id=log.session_id)
         wanted = (log.claim.token, log.claim.through, log.claim.staged) if log.claim is not None else None
         if claim != wanted:

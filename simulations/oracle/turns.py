@@ -11,6 +11,7 @@ from ...domain.session_facts import (
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWithdrawn,
 )
 from ..violation import Violation
 from .log import Log
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from .sessions import SessionRows
 
 
-def turn(log: SessionLog, fact: TurnQueued | TurnStarted | TurnEnded, mark: Callable[[str], None]) -> None:
-    """Raises session-busy-twice, turn-twice, queue-order, handoff-barrier or turn-order."""
+Turn = TurnQueued | TurnWithdrawn | TurnStarted | TurnEnded
+
+
+def turn(log: SessionLog, fact: Turn, mark: Callable[[str], None]) -> None:
+    """Raises session-busy-twice, turn-twice, queue-order, handoff-barrier, turn-order or withdrawn-wrong."""
     where = {"session_id": log.session_id, "run_id": fact.run_id}
     match fact:
         case TurnQueued():
@@ -29,6 +33,12 @@ def turn(log: SessionLog, fact: TurnQueued | TurnStarted | TurnEnded, mark: Call
                 raise Violation("turn-twice", f"{fact.run_id} waits for a second turn in {log.session_id}.", **where)
             log.queue.append(fact.run_id)
             mark("input-queued" if log.handing_off is None else "input-held")
+        case TurnWithdrawn():
+            if fact.run_id not in log.queue or fact.run_id in log.withdrawn:
+                detail = f"{fact.run_id} is said to wait no more in {log.session_id}, and it did not."
+                raise Violation("withdrawn-wrong", detail, **where)
+            log.withdrawn.append(fact.run_id)
+            mark("input-withdrawn")
         case TurnStarted():
             _started(log, fact, mark)
         case TurnEnded():
@@ -55,6 +65,7 @@ def _started(log: SessionLog, fact: TurnStarted, mark: Callable[[str], None]) ->
     if log.queue:
         mark("queued-turn")
         log.queue.pop(0)
+        log.withdrawn = [run_id for run_id in log.withdrawn if run_id != fact.run_id]
     log.turns.append(fact.run_id)
     log.active = fact.run_id
 
@@ -114,7 +125,10 @@ def _under_way(log: SessionLog, handoff_id: str, what: str) -> Handing:
 
 
 def check(log: SessionLog, runs: Log, rows: "SessionRows") -> None:
-    """After a group: whose turn it is has it. Raises queue-stuck, turn-left-open, input-lost or handoff-row."""
+    """After a group: whose turn it is has it, and what waits is told.
+
+    Raises queue-stuck, turn-left-open, input-lost, withdrawn-wrong or handoff-row.
+    """
     handing = log.handing_off
     held = handing is not None and len(log.turns) >= handing.barrier
     if log.queue and log.active is None and not held:
@@ -123,6 +137,10 @@ def check(log: SessionLog, runs: Log, rows: "SessionRows") -> None:
     if log.active is not None and runs.terminal(log.active) is not None:
         detail = f"{log.active} has ended, and its turn in {log.session_id} has not."
         raise Violation("turn-left-open", detail, session_id=log.session_id, run_id=log.active)
+    for run_id in log.queue:
+        if (runs.terminal(run_id) is not None) != (run_id in log.withdrawn):
+            detail = f"{run_id} is or is not said to wait in {log.session_id}, wrongly."
+            raise Violation("withdrawn-wrong", detail, session_id=log.session_id, run_id=run_id)
     for run_id in runs.runs(log.session_id):
         if runs.terminal(run_id) is None and run_id != log.active and run_id not in log.queue:
             detail = f"{run_id} of {log.session_id} was accepted; it is neither active nor does it wait."

@@ -56,8 +56,8 @@ RUNS: Final = (
         (
             Edit(
                 "domain.steps:settle",
-                "if session is not None and",
-                'if step != "cancel" and session is not None and',
+                "if session.active_run_id ==",
+                'if step != "cancel" and session.active_run_id ==',
             ),
         ),
     ),

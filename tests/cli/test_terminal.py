@@ -112,9 +112,21 @@ def test_a_snapshot_shows_what_was_said() -> None:
         {"kind": "tool_result", "tool_call_id": "c", "output": 2},
         {"kind": "text", "text": "and", "state": "open"},
     ]
+    things = [
+        {"kind": "reasoning", "text": "hm", "state": "done"},
+        {"kind": "data", "name": "n", "value": [1]},
+        {"kind": "source", "url": "http://x", "title": None},
+        {"kind": "file", "name": "f", "media_type": "text/plain", "url": "http://y"},
+        {"kind": "novelty"},
+    ]
+    failed = {"kind": "event", "event": "run.failed", "error": {"type": "llm_timeout", "message": "no answer"}}
+    cancelled = {"kind": "event", "event": "run.cancelled", "reason": "enough", "by": "ann"}
     messages = [
         {"role": "user", "status": "complete", "parts": [{"kind": "text", "text": "go"}]},
         {"role": "assistant", "status": "abandoned", "parts": [{"kind": "text", "text": "void"}]},
+        {"role": "assistant", "status": "complete", "parts": things},
+        {"role": "event", "status": "complete", "parts": [failed]},
+        {"role": "event", "status": "complete", "parts": [cancelled]},
         {"role": "assistant", "status": "open", "parts": parts},
     ]
     state = {"run": {"run_id": RUN}, "messages": messages, "pending_approvals": []}
@@ -122,7 +134,17 @@ def test_a_snapshot_shows_what_was_said() -> None:
     screen.show(frame("stream.snapshot", state=state, seq=7))
     screen.show(frame("text.delta", part="1.1.2", text=" more"))
     assert out.getvalue() == "Hello\nand more"
-    assert err.getvalue().splitlines()[1:] == ["> go", '→ add {"a":1}', "← add 2"]
+    assert err.getvalue().splitlines()[1:] == [
+        "> go",
+        "hm",
+        "· n: [1]",
+        "· source: http://x",
+        "· file: f (text/plain) http://y",
+        "✗ failed · llm_timeout: no answer",
+        "■ cancelled · enough",
+        '→ add {"a":1}',
+        "← add 2",
+    ]
 
 
 def test_every_other_kind_of_frame_has_its_line_or_none() -> None:

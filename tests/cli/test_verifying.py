@@ -22,6 +22,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
         session = server.session()
         for number in range(4):
             server.post(f"/v1/sessions/{session}/memories", {"content": number})
+        server.post(f"/v1/sessions/{session}/resume", {"client_id": "ada"})
+        for handoff in ("off", "on"):
+            server.post(f"/v1/sessions/{session}/handoffs", {"handoff_id": handoff})
+            server.post(f"/v1/sessions/{session}/handoffs/{handoff}", {"action": "abandon"})
+        server.post(f"/v1/sessions/{session}/handoffs", {"handoff_id": "asked"})
+        server.post(f"/v1/sessions/{session}/resume", {"client_id": "bob", "takeover": True})
+        server.post(f"/v1/sessions/{session}/detach", **{"Session-Epoch": "2"})
         run = server.run({"text": "Hello"}, {"text": "Bye"}, session=session)
         server.frames(run["run_id"])
         server.run({"approvals": [{"tool": "send", "arguments": {}, "result": "sent"}]})
@@ -99,6 +106,47 @@ def test_a_broken_memory_is_named(
     done = reattach("verify", "--database", damaged(statement, stream_id(written[1])))
     assert done.code == 5
     assert done.out.splitlines()[0].startswith(f"{written[1]} seq {sequence}: ")
+
+
+@pytest.mark.parametrize(
+    ("statement", "seqs"),
+    [
+        ("DELETE FROM handoffs WHERE session_id = ?1 AND handoff_id = 'off'", [8]),
+        ("DELETE FROM handoffs WHERE session_id = ?1 AND handoff_id = 'asked'", [12]),
+        ("UPDATE handoffs SET state = replace(state, 'abandoned', 'completed') WHERE handoff_id = 'on'", [10]),
+        ("UPDATE handoffs SET state = 'torn' WHERE handoff_id = 'on'", [10]),
+        ("UPDATE handoffs SET handoff_id = 'other' WHERE handoff_id = 'on'", [0, 10]),
+        ("UPDATE sessions SET state = replace(state, '\"epoch\":2', '\"epoch\":7') WHERE session_id = ?1", [16]),
+        ("UPDATE sessions SET state = 'torn' WHERE session_id = ?1", [16]),
+        ("UPDATE memories SET sequence = 5 WHERE session_id = ?1 AND sequence = 4", [4]),
+        ("INSERT INTO memories SELECT session_id, 5, body FROM memories WHERE session_id = ?1 AND sequence = 4", [5]),
+    ],
+)
+def test_a_row_that_its_facts_do_not_say_is_named(
+    reattach: CommandLine,
+    written: tuple[Path, str, str],
+    damaged: Callable[..., str],
+    statement: str,
+    seqs: list[int],
+) -> None:
+    """Handoffs, memories and the session itself as they are served, against what was recorded."""
+    named = [stream_id(written[1])] if "?1" in statement else []
+    done = reattach("verify", "--database", damaged(statement, *named))
+    assert done.code == 5
+    told = [line.split(":")[0] for line in done.out.splitlines()]
+    assert told == [f"{written[1]} seq {seq}" for seq in seqs], done.out
+
+
+@pytest.mark.parametrize("table", ["handoffs", "memories"])
+def test_a_row_of_no_session_is_named(
+    reattach: CommandLine, written: tuple[Path, str, str], damaged: Callable[..., str], table: str
+) -> None:
+    nobody = "ses_01h455vb4pex5vsknk084sn02q"
+    which = "handoff_id = 'off'" if table == "handoffs" else "sequence = 1"
+    change = f"UPDATE {table} SET session_id = ? WHERE {which}"  # noqa: S608  the test's own words
+    done = reattach("verify", "--database", damaged(change, stream_id(nobody)))
+    assert done.code == 5
+    assert any(line.startswith(nobody) and "no session" in line for line in done.out.splitlines()), done.out
 
 
 def test_what_is_no_database_of_ours(reattach: CommandLine, tmp_path: Path) -> None:

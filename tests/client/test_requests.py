@@ -1,6 +1,8 @@
 """Requests: what is sent, what is sent again, and what every answer becomes."""
 
 import asyncio
+import inspect
+from collections.abc import Callable
 
 import pytest
 
@@ -199,6 +201,49 @@ def test_ids_cannot_leave_their_place_in_the_path() -> None:
             with pytest.raises(NotFound):
                 await client.run("a/../b?c#d")
         assert server.requests[0].target == "/v1/runs/a%2F..%2Fb%3Fc%23d"
+
+    asyncio.run(scenario())
+
+
+async def awaited(call: Callable[[], object]) -> None:
+    answered = call()
+    if inspect.isawaitable(answered):
+        await answered
+
+
+@pytest.mark.parametrize("text", ["", ".", ".."])
+def test_an_id_that_is_no_segment_of_a_path_is_unknown_before_anything_is_asked(text: str) -> None:
+    """A URL loses it on its way, and what was left of the path would be another request."""
+
+    async def scenario() -> None:
+        async with talking() as (server, client):
+            asked: dict[str, list[Callable[[], object]]] = {
+                "run_id": [
+                    lambda: client.run(text),
+                    lambda: client.cancel(text),
+                    lambda: client.deny(text, "1.1.a1"),
+                    lambda: client.follow(text),
+                ],
+                "session_id": [
+                    lambda: client.tail(text),
+                    lambda: client.delete_session(text),
+                    lambda: client.append_memory(text, "x"),
+                    lambda: client.start_run("demo", "hi", text),
+                    lambda: client.follow_session(text),
+                    lambda: client.handoff(text, "move"),
+                ],
+                "handoff_id": [
+                    lambda: client.handoff(SESSION, text),
+                    lambda: client.ready_handoff(SESSION, text, 1),
+                    lambda: client.abandon_handoff(SESSION, text),
+                ],
+            }
+            for field, calls in asked.items():
+                for call in calls:
+                    with pytest.raises(NotFound) as caught:
+                        await awaited(call)
+                    assert caught.value.fields == {field: text}
+        assert server.requests == []
 
     asyncio.run(scenario())
 

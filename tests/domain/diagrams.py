@@ -47,6 +47,7 @@ NOTES: Final = {
     ("session", "create"): "open, without turns",
     ("session", "warn"): "it stands in for a session that was asked for and could not be resumed",
     ("session", "queue_turn"): "an input was accepted and waits for its turn",
+    ("session", "withdraw_turn"): "an input that waits was cancelled; its turn comes and passes",
     ("session", "attach"): "a client resumes it and owns it; epoch + 1",
     ("session", "detach"): "the owner leaves, or its lease had ended when somebody wrote",
     ("session", "append_memory"): "one more entry of the chain, by the owner if there is one",

@@ -35,6 +35,7 @@ from reattach.domain.session_facts import (
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWithdrawn,
     Warned,
 )
 from reattach.domain.snapshot import Snapshot
@@ -130,6 +131,7 @@ def sessions(run_id: RunId) -> Iterator[Fact]:
     later = START + timedelta(seconds=60)
     yield Warned(at=START, warning=SessionWarning(code="SESSION_NOT_FOUND", detail="There is none.", asked="ses_x"))
     yield TurnQueued(at=START, turn=2, run_id=run_id, job_id=JOB)
+    yield TurnWithdrawn(at=START, run_id=run_id)
     yield Attached(at=START, owner="laptop", epoch=2, how="taken_over", superseded="phone")
     yield Detached(at=START, owner="laptop", epoch=2, reason="lapsed")
     yield MemoryAppended(at=START, sequence=1, content={"fact": "é"}, by="laptop", epoch=2, hash="00")

@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from reattach.domain.errors import HandoffConflict, IllegalTransition, SessionBusy, SessionFinalized, StaleToken
 from reattach.domain.identifiers import RunId
-from reattach.domain.memory import Memory, chain_hash, first_break
-from reattach.domain.session import QUEUE_MAX, Session
+from reattach.domain.memory import Continuity, Memory, chain_hash, first_break
+from reattach.domain.session import QUEUE_MAX, TURNS_QUEUED_MAX, Session
 from reattach.domain.session_facts import (
     Attached,
     Deleted,
@@ -30,6 +30,7 @@ from reattach.domain.session_facts import (
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWithdrawn,
     Warned,
 )
 from reattach.domain.transitions import SESSION_TABLE, SessionStatus, targets
@@ -52,10 +53,10 @@ class SessionMachine(RuleBasedStateMachine):
         super().__init__()
         self.log = FactLog(Session())
         self.now = START
-        self.runs = 0
-        self.turns = 0
+        self.runs = self.turns = 0
         self.active: RunId | None = None
         self.queue: list[RunId] = []
+        self.withdrawn: list[RunId] = []
         self.owner: str | None = None
         self.epoch = 0
         self.memories: list[Memory] = []
@@ -133,15 +134,27 @@ class SessionMachine(RuleBasedStateMachine):
         if self.attempt(fact, OPEN, *errors):
             self.turns, self.active = self.turns + 1, run_id
             self.queue = self.queue[1:]
+            self.withdrawn = [other for other in self.withdrawn if other != run_id]
 
     @rule(off=RIGHT)
     def queue_turn(self, off: int) -> None:
         run_id = self.fresh()
-        full = len(self.queue) >= QUEUE_MAX
+        full = len(self.waiting) >= QUEUE_MAX or len(self.queue) >= TURNS_QUEUED_MAX
         errors: list[type[Exception]] = [SessionBusy] if full else [IllegalTransition] if off else []
         turn = self.turns + len(self.queue) + 1 + off
         if self.attempt(TurnQueued(at=self.now, turn=turn, run_id=run_id, job_id=JOB), OPEN, *errors):
             self.queue.append(run_id)
+
+    @property
+    def waiting(self) -> list[RunId]:
+        return [run_id for run_id in self.queue if run_id not in self.withdrawn]
+
+    @rule(place=st.integers(0, QUEUE_MAX), again=st.booleans())
+    def withdraw_turn(self, place: int, again: bool) -> None:
+        known = (self.withdrawn if again else self.waiting) or [RunId("run_x")]
+        fact = TurnWithdrawn(at=self.now, run_id=known[place % len(known)])
+        if self.attempt(fact, OPEN, *([IllegalTransition] if again or not self.waiting else [])):
+            self.withdrawn.append(fact.run_id)
 
     @rule(off=RIGHT, right=st.booleans())
     def end_turn(self, off: int, right: bool) -> None:
@@ -263,25 +276,25 @@ class SessionMachine(RuleBasedStateMachine):
     def replay_equals_live(self) -> None:
         session = self.log.state
         assert self.log.replayed() == session
-        assert (session.turns, session.active_run_id, session.queue) == (self.turns, self.active, tuple(self.queue))
+        assert (session.queue, session.waiting) == (tuple(self.queue), tuple(self.waiting))
+        assert (session.turns, session.active_run_id) == (self.turns, self.active)
         assert (session.owner, session.epoch) == (self.owner, self.epoch)
         assert (session.watermark, session.summary) == self.summary
         assert (session.handing_off is not None) == self.handing_off
 
     @invariant()
     def the_memory_is_one_chain(self) -> None:
-        count = len(self.memories)
-        evidence = self.log.state.continuity
-        assert (evidence.count, evidence.first, evidence.last) == (count, 1 if count else None, count or None)
-        assert evidence.head_hash == (self.memories[-1].hash if self.memories else None)
+        count, head = len(self.memories), self.memories[-1].hash if self.memories else None
+        evidence = Continuity(count=count, first=1 if count else None, last=count or None, head_hash=head)
+        assert self.log.state.continuity == evidence
         assert first_break(SESSION, self.memories) is None
 
     @invariant()
     def a_deleted_session_stays(self) -> None:
-        if self.deleted is None and self.log.state.status is SessionStatus.DELETED:
-            self.deleted = self.log.state
-        assert self.deleted in (None, self.log.state)
-        assert self.deleted is None or not (self.active or self.queue)  # what it had taken could otherwise never end
+        gone = self.log.state.status is SessionStatus.DELETED
+        self.deleted = self.deleted or (self.log.state if gone else None)
+        done = not (self.active or self.queue)  # what it had taken could otherwise never end
+        assert self.deleted is None or (done and self.deleted == self.log.state)
 
 
 TestSessionMachine = SessionMachine.TestCase

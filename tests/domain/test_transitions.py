@@ -50,6 +50,7 @@ DESIGN: Final = {
         end_turn   finalized finalized
         warn       open open
         queue_turn open open
+        withdraw_turn open open
         attach     open open
         detach     open open
         detach     finalized finalized

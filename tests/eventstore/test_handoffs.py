@@ -1,8 +1,10 @@
 """H5, H6: a planned handoff while inputs are queued: none lost, none twice, whatever ends it and whoever restarts."""
 
+from datetime import timedelta
+
 import pytest
 
-from reattach.domain.errors import HandoffConflict
+from reattach.domain.errors import HandoffConflict, SessionOwned
 from reattach.domain.identifiers import RunId, SessionId
 from reattach.domain.requests import StartRun
 from reattach.domain.run import Run
@@ -163,6 +165,22 @@ async def test_a_source_that_reconnects_still_hands_over(url: str) -> None:
         again = await use.sessions.resume(TENANT, session_id, "ada")
         await use.handoffs.ready(TENANT, session_id, "h", again.epoch)
         assert (await use.sessions.resume(TENANT, session_id, "bob", handoff_id="h")).epoch == again.epoch + 1
+
+
+async def test_a_target_that_asks_again_owns_it_for_a_whole_lease(url: str) -> None:
+    """It did not hear the first answer: what it hears now is no ownership that has lapsed."""
+    async with Restarting(url) as world:
+        use = world.application
+        session_id = await world.session()
+        await use.sessions.resume(TENANT, session_id, "ada")
+        await use.handoffs.request(TENANT, session_id, "h", 10)
+        await use.handoffs.ready(TENANT, session_id, "h", 1)
+        first = await use.sessions.resume(TENANT, session_id, "bob", handoff_id="h")
+        world.clock.advance(61)
+        again = await use.sessions.resume(TENANT, session_id, "bob", handoff_id="h")
+        assert (again.epoch, again.lease_expires_at) == (first.epoch, first.lease_expires_at + timedelta(seconds=61))
+        with pytest.raises(SessionOwned):
+            await use.sessions.resume(TENANT, session_id, "eve")
 
 
 async def test_a_handoff_ends_with_the_owner_that_could_have_said_ready(url: str) -> None:

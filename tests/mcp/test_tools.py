@@ -89,6 +89,17 @@ def test_no_good_id_is_a_new_session_with_a_warning(way: Way) -> None:
     way.talk(scenario)
 
 
+def test_dots_for_an_id_are_no_other_request(way: Way) -> None:
+    async def scenario(tools: Tools) -> None:
+        for asked in (".", ".."):
+            with pytest.raises(Refused, match=r"not_found: There is no session '\."):
+                await tools("session_status", session_id=asked)
+            with pytest.raises(Refused, match=r"not_found: There is no run '\."):
+                await tools("await_run", run_id=asked)
+
+    way.talk(scenario)
+
+
 def test_one_owner_writes_and_the_other_reads_why(way: Way) -> None:
     async def scenario(tools: Tools) -> None:
         mine = await tools("resume_session", client_id="laptop")

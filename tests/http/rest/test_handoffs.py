@@ -25,8 +25,13 @@ def test_an_idempotency_key_finds_the_handoff_again(api: Api) -> None:
     first = api.post(f"{path}/handoffs", {}, Idempotency_Key="k1")
     again = api.post(f"{path}/handoffs", {}, Idempotency_Key="k1")
     assert (first.status_code, again.status_code, again.json()) == (201, 200, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    problem_of(api.post(f"{path}/handoffs", {"timeout_s": 9}, Idempotency_Key="k1"), 422, "idempotency_mismatch")
+    problem_of(api.post(f"{path}/memories", {"content": 1}, Idempotency_Key="k1"), 422, "idempotency_mismatch")
     problem_of(api.post(f"{path}/handoffs", {}, Idempotency_Key="k2"), 409, "handoff_conflict")
-    assert move(api, session_id, "abandon", first.json()["handoff_id"]).status_code == 200
+    abandoned = move(api, session_id, "abandon", first.json()["handoff_id"])
+    assert (abandoned.status_code, abandoned.json()["status"]) == (200, "abandoned")
+    assert api.post(f"{path}/handoffs", {}, Idempotency_Key="k1").json() == abandoned.json()
 
 
 def test_ready_may_be_said_again_after_the_target_has_come(api: Api) -> None:
@@ -36,6 +41,22 @@ def test_ready_may_be_said_again_after_the_target_has_come(api: Api) -> None:
     assert resume(api, session_id, "bob", handoff_id="h").status_code == 200
     again = move(api, session_id, "ready", Session_Epoch=epoch)
     assert (again.status_code, again.json()["status"]) == (200, "completed")
+
+
+def test_ready_may_be_said_again_by_a_source_that_restarted(api: Api) -> None:
+    """Each time it comes back it has another epoch; all of them are its own, until the target has come."""
+    session_id, first = owned(api)
+    request(api, session_id)
+    second = str(resume(api, session_id, "ada").json()["epoch"])
+    assert move(api, session_id, "ready", Session_Epoch=second).json()["status"] == "ready"
+    third = str(resume(api, session_id, "ada").json()["epoch"])
+    assert move(api, session_id, "ready", Session_Epoch=third).json()["status"] == "ready"
+    fourth = str(resume(api, session_id, "bob", handoff_id="h").json()["epoch"])
+    for epoch in (first, second, third):
+        again = move(api, session_id, "ready", Session_Epoch=epoch)
+        assert (again.status_code, again.json()["status"]) == (200, "completed")
+    problem_of(move(api, session_id, "ready", Session_Epoch=fourth), 409, "handoff_conflict")
+    problem_of(move(api, session_id, "ready", Session_Epoch="9"), 412, "stale_epoch")
 
 
 @pytest.mark.parametrize("name", [".", "..", "-", "~x"])

@@ -94,6 +94,20 @@ def test_a_detached_owner_is_told(api: Api) -> None:
         assert next(told).data["code"] == "DETACHED"
 
 
+@pytest.mark.parametrize("held", ["0", "2", "999999999"])
+def test_an_epoch_that_never_was_is_told_as_that(api: Api, held: str) -> None:
+    session_id, epoch = owned(api)
+    assert epoch == "1"
+    with listening(api, session_id, session_epoch=held) as told:
+        event, cursor, fields = next(told)
+        assert (event, cursor, fields["code"], fields["held"]) == ("session.warning", None, "UNKNOWN_EPOCH", int(held))
+        resume(api, session_id, "bob", takeover=True)  # nobody was superseded who was told that he does not own it
+        api.start(session_id, Session_Epoch="2")
+        assert next(told).event == "run.created"
+    refused = api.post(f"/v1/sessions/{session_id}/memories", {"content": 1}, Session_Epoch="999999999")
+    assert "999999999 was never granted: the session is at 2." in problem_of(refused, 412, "stale_epoch")["detail"]
+
+
 def test_the_source_hears_of_each_step_of_a_handoff_once(api: Api) -> None:
     session_id, epoch = owned(api)
     with listening(api, session_id, session_epoch=epoch) as told:
@@ -165,7 +179,7 @@ def test_another_process_on_the_same_file_tells_too(api: Api, backend: Backend, 
 def test_a_stream_between_turns_ends_when_its_session_is_deleted(api: Api) -> None:
     session_id, epoch = owned(api)
     with listening(api, session_id, session_epoch="7") as told:
-        assert next(told).event == "session.superseded"  # it is open, and waits
+        assert next(told).data["code"] == "UNKNOWN_EPOCH"  # it is open, and waits
         assert api.http.delete(f"/v1/sessions/{session_id}", headers={"Session-Epoch": epoch}).status_code == 204
         assert list(told) == []
 

@@ -55,6 +55,24 @@ CODES: Final = {
 }
 
 
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "sessions/{session_id}/runs": {"agent": "plain"},
+    "resume": {"client_id": "ada"},
+    "memories": {"content": 1},
+    "claim": {"by": "ada"},
+    "stage": {"token": "t", "result": 1},
+    "summary/complete": {"token": "t"},
+    "{handoff_id}": {"action": "abandon"},
+    "decisions": {"decisions": [{"approval_id": "1.1.a1", "outcome": "deny"}]},
+    "output": {"first_seq": 1, "frames": [{"type": "step.start", "step": 1}]},
+    "runs/{run_id}/renew": {"worker": "w"},
+    "suspend": {"approvals": [{"tool_call_id": "c", "tool": "t", "arguments": 1}], "step": 1, "state": 1},
+    "fail": {"error": {"type": "t", "message": "m"}},
+}
+"""What the routes that end like this need to look at the id at all."""
+NO_FIELDS: Final[dict[str, Any]] = {}
+
+
 def family(kind: type[ReattachError]) -> Iterator[type[ReattachError]]:
     yield kind
     for child in kind.__subclasses__():
@@ -118,7 +136,6 @@ def test_an_answer_does_not_grow_with_the_question(api: Api) -> None:
         "//",
         "/V1/agents",
         "/v1/runs/run_x/events/",
-        "/v1/runs/a%2Fb",
         "/%00",
         "/%ff",
         "/*",
@@ -128,6 +145,30 @@ def test_an_answer_does_not_grow_with_the_question(api: Api) -> None:
 def test_unknown_paths(api: Api, path: str, method: str) -> None:
     """Also what differs by a slash only: nothing is redirected."""
     problem_of(api.http.request(method, f"http://127.0.0.1:{api.port}{path}"), 404, "not_found")
+
+
+@pytest.mark.parametrize("slash", ["%2F", "%2f"])
+def test_a_slash_in_an_id_is_a_part_of_the_id(backend: Backend, api: Api, slash: str) -> None:
+    """Every route names the id that it does not know; none is led to another route by it."""
+    live = api.session()
+    sent = f"{live}{slash}tail"
+    for method, path in backend.operations:
+        if "{" not in path:
+            continue
+        kind = path.rpartition("{")[2].partition("_id}")[0]
+        asked = path.replace(f"{{{kind}_id}}", sent).replace("{session_id}", live)
+        body = next((body for end, body in BODIES.items() if path.endswith(end)), NO_FIELDS)
+        answer = api.http.request(method, asked, json=body, headers={"Run-Epoch": "1", "Session-Epoch": "1"})
+        if path.endswith("/resume"):
+            assert (answer.status_code, answer.json()["code"]) == (201, "INVALID_SESSION_ID")
+            assert answer.json()["warning"]["asked"] == f"{live}/tail"
+        elif method == "HEAD":
+            assert answer.status_code == 404
+        else:
+            problem = problem_of(answer, 404, "not_found")
+            assert problem[f"{kind}_id"] == f"{live}/tail", (method, path)
+            assert f"There is no {kind} " in problem["detail"]
+    assert api.get(f"/v1/sessions/{live}").json()["status"] == "open"
 
 
 @pytest.mark.parametrize(

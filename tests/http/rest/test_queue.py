@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reattach.domain.session import QUEUE_MAX
+from reattach.domain.session import QUEUE_MAX, TURNS_QUEUED_MAX
 
 from .serving import Api, Held, problem_of
 
@@ -158,6 +158,41 @@ def test_the_queue_has_a_limit(api: Api) -> None:
     assert (answer.status_code, api.read(first)["status"]) in ((202, "cancelled"), (409, "pending"))
 
 
+def test_what_was_cancelled_waits_no_more_and_makes_room(api: Api) -> None:
+    first = api.run()
+    session_id = first["session_id"]
+    waiting = [ask(api, session_id, f"{n}").json()["run_id"] for n in range(QUEUE_MAX)]
+    gone = waiting[1]
+    problem_of(ask(api, session_id, "one more"), 409, "session_busy")
+    for _ in range(2):
+        api.post(f"/v1/runs/{gone}/cancel")
+        assert session_of(api, session_id)["queue"] == [run_id for run_id in waiting if run_id != gone]
+    more = ask(api, session_id, "one more")
+    assert more.status_code == 202
+    told = [waiting[0], *waiting[2:], more.json()["run_id"]]
+    assert api.get(f"/v1/sessions/{session_id}/tail").json()["session"]["queue"] == told
+    assert problem_of(ask(api, session_id, "too many"), 409, "session_busy")["limit"] == QUEUE_MAX
+    finished(api, first)
+    finished(api, {"run_id": waiting[0]})
+    session = session_of(api, session_id)
+    assert (session["active_run_id"], session["turns"], session["queue"]) == (waiting[2], 4, told[2:])
+
+
+def test_the_turns_ahead_are_bounded_also_if_they_are_cancelled(api: Api) -> None:
+    first = api.run()
+    session_id = first["session_id"]
+    for n in range(TURNS_QUEUED_MAX):
+        api.post(f"/v1/runs/{ask(api, session_id, f'{n}').json()['run_id']}/cancel")
+    full = problem_of(ask(api, session_id, "one more"), 409, "session_busy")
+    assert (full["limit"], "cancelled" in full["detail"]) == (TURNS_QUEUED_MAX, True)
+    for method, path in (("POST", f"/v1/sessions/{session_id}/finalize"), ("DELETE", f"/v1/sessions/{session_id}")):
+        assert problem_of(api.http.request(method, path), 409, "session_busy")["run_id"] == first["run_id"]
+    finished(api, first)
+    session = session_of(api, session_id)
+    assert (session["active_run_id"], session["turns"], session["queue"]) == (None, 1 + TURNS_QUEUED_MAX, [])
+    assert api.post(f"/v1/sessions/{session_id}/finalize").status_code == 200
+
+
 def test_the_same_key_enqueues_once(api: Api) -> None:
     run = api.run()
     answers = [ask(api, run["session_id"], "x", Idempotency_Key=f"q-{run['run_id']}") for _ in range(2)]
@@ -192,9 +227,8 @@ def test_a_session_may_be_finalized_while_its_last_run_goes_on(api: Api) -> None
     session_id = run["session_id"]
     held = api.claim(run)
     assert api.post(f"/v1/sessions/{session_id}/finalize").status_code == 200
-    for on_busy in ("reject", "enqueue", "interrupt"):
-        answer = ask(api, session_id, "x", on_busy)
-        assert answer.status_code == 409
+    for on_busy in ("reject", "enqueue", "interrupt"):  # no waiting helps
+        problem_of(ask(api, session_id, "x", on_busy), 409, "session_finalized")
     assert api.read(run)["status"] == "running"  # what was refused has cancelled nothing
     assert held.output(*held.says("last")).status_code == 200
     assert held.post("complete").status_code == 200

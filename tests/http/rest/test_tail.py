@@ -163,7 +163,8 @@ def test_two_calls_in_one_message_of_which_one_is_answered(api: Api) -> None:
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"cursor": "x"}, {"after": "x"}])
 def test_a_wrong_query_is_refused(api: Api, query: dict[str, str]) -> None:
-    problem_of(api.get(f"/v1/sessions/{api.session()}/tail", params=query), 400, "malformed")
+    refused = problem_of(api.get(f"/v1/sessions/{api.session()}/tail", params=query), 400, "malformed")
+    assert "limit" in query or "is not known here; limit is." in refused["detail"]
     problem_of(api.get(f"/v1/sessions/ses_{'0' * 26}/tail"), 404, "not_found")
     problem_of(api.get("/v1/sessions/nope/tail"), 404, "not_found")
 

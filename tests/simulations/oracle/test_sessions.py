@@ -28,6 +28,7 @@ from reattach.domain.session_facts import (
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWithdrawn,
 )
 from reattach.simulations.oracle.log import Log
 from reattach.simulations.oracle.sessions import Sessions
@@ -115,6 +116,7 @@ def claimed(through: int, token: str = "t") -> SummaryClaimed:
 STAGED = SummaryStaged(at=EPOCH, token="t", result=1)
 DONE = SummaryCompleted(at=EPOCH, token="t", through=1)
 OWNED = attached("a", 1)
+GONE = TurnWithdrawn(at=EPOCH, run_id=RunId("r2"))
 
 BROKEN: Sequence[tuple[str, Sequence[SessionFact]]] = (
     ("session-epoch-step", (attached("a", 2),)),
@@ -132,6 +134,8 @@ BROKEN: Sequence[tuple[str, Sequence[SessionFact]]] = (
     ("turn-twice", (turn(TurnStarted, 1, "r1"), turn(TurnEnded, 1, "r1"), turn(TurnStarted, 2, "r1"))),
     ("turn-order", (turn(TurnStarted, 1, "r1"), turn(TurnEnded, 1, "r2"))),
     ("queue-order", (turn(TurnQueued, 1, "r1"), turn(TurnQueued, 2, "r2"), turn(TurnStarted, 2, "r2"))),
+    ("withdrawn-wrong", (TurnWithdrawn(at=EPOCH, run_id=RunId("r1")),)),
+    ("withdrawn-wrong", (turn(TurnStarted, 1, "r1"), turn(TurnQueued, 2, "r2"), *2 * (GONE,))),
     ("handoff-barrier", (OWNED, asked(0), turn(TurnQueued, 1, "r1"), turn(TurnStarted, 1, "r1"))),
     ("handoff-wrong", (OWNED, asked(1))),
     ("handoff-wrong", (OWNED, asked(0), over("completed", target="b"))),
