@@ -110,8 +110,14 @@ def _later(where: str) -> Command:
 def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--planted", metavar="NAME", help="plant this bug first (`mutants` lists them)")
     _add_agents(parser)
+    stores = ("model", "sqlite", "dual", "postgres")
+    parser.add_argument("--store", choices=stores, help="what keeps the log (default: the seed says)")
+    _add_database(parser)
+
+
+def _add_database(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--store", choices=("model", "sqlite", "dual"), help="what keeps the log (default: the seed says)"
+        "--database", metavar="URL", help="the PostgreSQL of --store postgres; worlds have a schema of their own there"
     )
 
 
@@ -142,6 +148,7 @@ def _add_budget(parser: argparse.ArgumentParser) -> None:
 
 def _add_tape(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tape", metavar="TAPE", help="a file that hunt, run or shrink has saved")
+    _add_database(parser)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:

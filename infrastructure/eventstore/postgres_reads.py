@@ -45,6 +45,7 @@ class PostgresReads(Reads):
     """The read side of the store on one connection, for one thread at a time."""
 
     _begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    _end = "COMMIT"  # after a ROLLBACK the driver forgets every statement it has prepared
 
     def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
         super().__init__(connect, codec)

@@ -35,6 +35,8 @@ class Reads:
 
     _begin = "BEGIN"
     """Begins a transaction whose statements all see one state."""
+    _end = "ROLLBACK"
+    """Ends it: nothing was written."""
 
     def __init__(self, connect: Callable[[], Connection], codec: Codec) -> None:
         self._codec = codec
@@ -282,7 +284,7 @@ class Reads:
             try:
                 yield
             finally:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute(self._end)
 
     def _load(self, kind: type[A], statement: str, text: str) -> A | None:
         with domain_errors():
