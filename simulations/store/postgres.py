@@ -6,7 +6,7 @@ end: whatever else is in the database is never touched. Imported only where it i
 
 import atexit
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -70,14 +70,13 @@ class Refusing(Shared):
 
 
 class PostgresCore(StoredCore, PostgresReads):
-    """Implements `Core` by the production code on PostgreSQL, on a connection of `opened`. It begins empty."""
+    """Implements `Core` by the production code on PostgreSQL, on a connection of `opened`."""
 
     def __init__(self, clock: Clock, connection: Shared) -> None:
         codec = Codec()
         self._shared = connection
         self._library = Library(PostgresRecorder(lambda: connection), codec)
         self._refuses = False
-        connection.execute(_EMPTY)
         super().__init__(PostgresWriter(self._connect, self._library, codec, clock), lambda: connection, codec)
 
     def end(self) -> None:
@@ -102,10 +101,12 @@ class PostgresCore(StoredCore, PostgresReads):
 
 
 def opened(url: str) -> Shared:
-    """This process's connection to a schema of ours. Raises DriverError, StoreUnavailable, ConfigurationError."""
-    if _opened(url).raw.closed:
+    """This process's connection to its schema, empty. Raises DriverError, StoreUnavailable, ConfigurationError."""
+    if _opened(place(url)).raw.closed:
         _opened.cache_clear()
-    return _opened(url)
+    connection = _opened(place(url))
+    connection.execute(_EMPTY)
+    return connection
 
 
 def reached(url: str) -> None:
@@ -118,22 +119,28 @@ def reached(url: str) -> None:
 
 @lru_cache(1)
 def _opened(url: str) -> Shared:
+    connection = Shared(connect(url, "relaxed").raw)
+    connection.raw.prepared_max = None  # it stands for all connections of all processes of a world
+    atexit.register(connection.end)
+    return connection
+
+
+@lru_cache(1)
+def place(url: str) -> str:
+    """The URL of this process's schema in that database, made now, gone when the process ends."""
     holder = connect(url)
     schema = f"{SCHEMA}{_number(holder)}"
-    place = _in_schema(make_url(url), schema).render_as_string(hide_password=False)
+    inside = _in_schema(make_url(url), schema).render_as_string(hide_password=False)
     holder.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")
-    migrate(place)
-    connection = Shared(connect(place, "relaxed").raw)
-    connection.raw.prepared_max = None  # it stands for all connections of all processes of a world
+    migrate(inside)
 
     def leave() -> None:
-        connection.end()
-        if not holder.raw.closed:
+        with suppress(DriverError):  # its server may have gone before us
             holder.execute(f"DROP SCHEMA {schema} CASCADE")
             holder.close()
 
     atexit.register(leave)
-    return connection
+    return inside
 
 
 def _number(holder: PostgresConnection) -> int:
