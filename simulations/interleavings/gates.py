@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -86,10 +87,11 @@ class Gates:
             waited_s += LOOK_S
             if waited_s > LOST_S:
                 raise RuntimeError("a statement neither ends nor waits for a lock")
-            waiting = {row[0] for row in self._watch.execute(_WAITING, [self._pids]).fetchall()}
             with self._changed:
                 moving = self._moving()
-                if all(self._pids[writer] in waiting for writer in moving):
+            waiting = {row[0] for row in self._watch.execute(_WAITING, [self._pids]).fetchall()}
+            with self._changed:  # whoever moved when we asked may have let on one that waited then
+                if moving == self._moving() and all(self._pids[writer] in waiting for writer in moving):
                     self.blocked = moving
                     return sorted(self._standing)
         self.blocked = []
@@ -128,6 +130,8 @@ class GatedConnection(PostgresConnection):
         self._pass_by = pass_by
         super().execute(f"SET lock_timeout={PATIENCE_MS}; SET statement_timeout={PATIENCE_MS}")
         super().execute(f"SET idle_in_transaction_session_timeout={PATIENCE_MS}")
+        with suppress(DriverError):  # only a superuser may; others have a second until the server takes part in it
+            super().execute(f"SET deadlock_timeout={PATIENCE_MS}")
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None, /) -> Cursor:
         """When it is let on."""
