@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from .report import Report, Setting
+from .store.opening import kind_of
 from .tape import FORMAT
 
 NAME_UNSAFE: Final = re.compile(r"[^A-Za-z0-9.-]+")
@@ -53,7 +54,7 @@ class Case:
 
     def text(self) -> str:
         """The file's content: that of `Tape.dump`, and the agents and the store if they were not the usual ones."""
-        given = {"agents": self.setting.agents, "store": self.setting.store}
+        given = {"agents": self.setting.agents, "store": kind_of(self.setting.store)}
         head = {
             "format": FORMAT,
             "seed": self.seed,
@@ -73,13 +74,11 @@ class Case:
         return NAME_UNSAFE.sub("-", "_".join(part for part in parts if part)) + ".json"
 
 
-def replay_command(path: Path) -> str:
-    """The command that runs a saved case again."""
-    return shlex.join(("reattach", "simulate", "replay", str(path)))
+def replay_command(path: Path, setting: Setting) -> str:
+    """The command that runs a saved case again: the file knows everything but where a PostgreSQL is."""
+    return shlex.join(("reattach", "simulate", "replay", str(path), *setting.database))
 
 
 def run_command(seed: int, setting: Setting) -> str:
     """The command that runs a seed again."""
-    given = (("--planted", setting.planted), ("--agents", setting.agents), ("--store", setting.store))
-    options = [word for option, value in given if value is not None for word in (option, value)]
-    return shlex.join(("reattach", "simulate", "run", "--seed", str(seed), *options))
+    return shlex.join(("reattach", "simulate", "run", "--seed", str(seed), *setting.options))

@@ -86,6 +86,16 @@ def _judge(actions: Commands) -> None:
     audit.add_argument(
         "--hash-seeds", type=_numbers, metavar="N,N", help="values of PYTHONHASHSEED to compare (default: 0,1,4711)"
     )
+    orders = _action(
+        actions, "interleavings", "interleavings.telling:interleavings", "play every order of racing transactions"
+    )
+    _add_database(orders)
+    orders.add_argument("--only", nargs="+", metavar="RACE", help="these races (default: all)")
+    orders.add_argument("--switches", type=positive, metavar="N", help="every order with up to N switches (default: 2)")
+    orders.add_argument("--orders", type=positive, metavar="N", help="at most N of those, of each race")
+    orders.add_argument("--sample", type=positive, metavar="N", help="N orders by chance, of each race (default: 100)")
+    orders.add_argument("--seed", type=_seed, default=0, metavar="N", help="of chance (default: 0)")
+    _add_json(orders)
 
 
 def _action(actions: Commands, name: str, carried_out_by: str, about: str) -> argparse.ArgumentParser:
@@ -110,8 +120,14 @@ def _later(where: str) -> Command:
 def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--planted", metavar="NAME", help="plant this bug first (`mutants` lists them)")
     _add_agents(parser)
+    stores = ("model", "sqlite", "dual", "postgres")
+    parser.add_argument("--store", choices=stores, help="what keeps the log (default: the seed says)")
+    _add_database(parser)
+
+
+def _add_database(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--store", choices=("model", "sqlite", "dual"), help="what keeps the log (default: the seed says)"
+        "--database", metavar="URL", help="the PostgreSQL of --store postgres; worlds have a schema of their own there"
     )
 
 
@@ -142,6 +158,7 @@ def _add_budget(parser: argparse.ArgumentParser) -> None:
 
 def _add_tape(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tape", metavar="TAPE", help="a file that hunt, run or shrink has saved")
+    _add_database(parser)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,7 @@ class Finding:
     @property
     def command(self) -> str:
         """What replays it."""
-        return replay_command(self.file)
+        return replay_command(self.file, self.case.setting)
 
     def told(self, *, saved: bool = True) -> list[str]:
         """Lines for people. The last one is the command that replays it: the seed's, if the tape was not `saved`."""

@@ -1,15 +1,19 @@
 """What the options of several `simulate` commands mean."""
 
 import argparse
+from importlib.util import find_spec
 
 from ..adapters.cli.exits import UsageError
+from ..domain.errors import ReattachError
+from ..infrastructure.eventstore import is_postgres
 from . import catalogue
 from .report import Setting
 from .shrink import REPLAYS_MAX, SECONDS_MAX, Budget
+from .store.opening import POSTGRES
 
 
 def setting(options: argparse.Namespace) -> Setting:
-    """--planted, --agents and --store. Raises UsageError and ConfigurationError before anything is run."""
+    """--planted, --agents, --store and --database. Raises UsageError and ConfigurationError before anything is run."""
     planted: str | None = getattr(options, "planted", None)
     if planted is not None:
         known_bug(planted)
@@ -17,7 +21,29 @@ def setting(options: argparse.Namespace) -> Setting:
         from .workload.users import Users  # noqa: PLC0415  - only with agents of one's own
 
         Users.load(options.agents)
-    return Setting(planted, options.agents, getattr(options, "store", None))
+    chosen = store(getattr(options, "store", None), getattr(options, "database", None))
+    return Setting(planted, options.agents, chosen)
+
+
+def store(name: str | None, database: str | None) -> str | None:
+    """--store and --database as one: a PostgreSQL's name is its URL. Raises UsageError."""
+    if name != POSTGRES:
+        if database is not None:
+            raise UsageError(f"--database is for --store {POSTGRES}.")
+        return name
+    if database is None or not is_postgres(database):
+        raise UsageError(
+            f"--store {POSTGRES} needs --database postgresql://...: worlds get a schema of their own there."
+        )
+    if find_spec("psycopg") is None:
+        raise UsageError(f"--store {POSTGRES} needs psycopg: pip install 'reattach[postgres]'.")
+    from .store.postgres import reached  # noqa: PLC0415  - psycopg is an extra
+
+    try:
+        reached(database)
+    except ReattachError as error:
+        raise UsageError(error.detail) from error
+    return database
 
 
 def known_bug(name: str) -> None:

@@ -14,7 +14,7 @@ from .case import Case, UnreadableCase, replay_command, run_command
 from .finding import investigate
 from .job import load_world
 from .misuse import MISUSES, misused
-from .options import budget, setting
+from .options import budget, setting, store
 from .progress import StatusLine
 from .report import Report, attempt, replayer
 from .saving import require_writable, save
@@ -38,10 +38,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def replay(options: argparse.Namespace, terminal: Terminal) -> int:
     """A saved tape."""
-    case = _read(options.tape)
+    case = _read(options)
     require_writable(options.trace, options.html)
     chosen = replace(case.setting, planted=None) if options.intact else case.setting
-    command = replay_command(Path(options.tape)) + " --intact" * options.intact
+    command = replay_command(Path(options.tape), chosen) + " --intact" * options.intact
     report = replayer(load_world(), chosen, seed=case.seed, tracing=True)(case.decisions)
     got = report.violation.name if report.violation else None
     if got != case.violation and not options.intact:
@@ -51,7 +51,7 @@ def replay(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def shrink(options: argparse.Namespace, terminal: Terminal) -> int:
     """A saved tape that fails, made simple."""
-    case = _read(options.tape)
+    case = _read(options)
     if case.violation is None:
         raise UsageError(f"{options.tape} breaks no promise: there is nothing to shrink.")
     source = Path(options.tape)
@@ -77,12 +77,12 @@ def shrink(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def explain(options: argparse.Namespace, terminal: Terminal) -> int:
     """A saved tape, in words and as a picture."""
-    case, source = _read(options.tape), Path(options.tape)
+    case, source = _read(options), Path(options.tape)
     html = Path(options.html) if options.html else source.with_suffix(".html")
     require_writable(str(html), options.trace)
     report = replayer(load_world(), case.setting, seed=case.seed, tracing=True)(case.decisions)
     recording = report.trace.recording()
-    files = {html: page(recording, report.decisions, replay_command(source))}
+    files = {html: page(recording, report.decisions, replay_command(source, case.setting))}
     if options.trace:
         files[Path(options.trace)] = report.trace.text()
     saved = save(files.items(), terminal)
@@ -155,10 +155,12 @@ def _json(report: Report, verdict: Verdict, command: str) -> dict[str, Any]:
     }
 
 
-def _read(name: str) -> Case:
+def _read(options: argparse.Namespace) -> Case:
+    name: str = options.tape
     try:
-        return Case.read(Path(name))
+        case = Case.read(Path(name))
     except OSError as error:
         raise UsageError(f"{name} can't be read: {error.strerror}.") from error
     except UnreadableCase as error:
         raise UsageError(str(error)) from error
+    return replace(case, setting=replace(case.setting, store=store(case.setting.store, options.database)))

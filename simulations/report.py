@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sqlalchemy import make_url
+
+from ..infrastructure.eventstore import is_postgres
+from .store.opening import kind_of
 from .tape import Tape
 from .trace import Trace
 from .violation import Violation
@@ -30,7 +34,7 @@ class Report:
 
 
 class RunWorld(Protocol):
-    """`world.run_world`. `store` is "model", "sqlite" or "dual"; without one, the tape draws it."""
+    """`world.run_world`. `store` is as in `Setting`; without one, the tape draws it."""
 
     def __call__(
         self, tape: Tape, *, planted: str | None, agents: str | None, store: str | None, tracing: bool
@@ -45,6 +49,20 @@ class Setting:
     agents: str | None = None
     """`module:name` of the user's own agents."""
     store: str | None = None
+    """"model", "sqlite", "dual", or the URL of a PostgreSQL."""
+
+    @property
+    def options(self) -> list[str]:
+        """How it is given on a command line. A password is not shown."""
+        given = (("--planted", self.planted), ("--agents", self.agents), ("--store", kind_of(self.store)))
+        return [word for option, value in given if value is not None for word in (option, value)] + self.database
+
+    @property
+    def database(self) -> list[str]:
+        """The part of `options` that says where the PostgreSQL is, if it is one."""
+        if self.store is None or not is_postgres(self.store):
+            return []
+        return ["--database", make_url(self.store).render_as_string()]
 
 
 def attempt(run_world: RunWorld, tape: Tape, setting: Setting, *, tracing: bool) -> Report:

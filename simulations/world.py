@@ -36,7 +36,7 @@ from .process import EPOCH, Process, SimClock, SimIds
 from .report import Report
 from .store import open_over
 from .store.faulty import FaultyStore, Shore, Way
-from .store.opening import core_of
+from .store.opening import core_of, kind_of
 from .tape import Tape
 from .teardown import quiet_gc
 from .telling import plain, running, told_commit, unhandled
@@ -83,7 +83,7 @@ class World:
 
     def __init__(self, tape: Tape, agents: str | None, store: str | None, *, tracing: bool) -> None:
         self.tape = tape
-        self.config: Config = draw_config(tape, store)
+        self.config: Config = draw_config(tape, kind_of(store))
         config = self.config
         self.loop = SimLoop(tape, config.strategy, config.density, max_steps=STEPS_MAX)
         knobs = {"faults": list(config.faults), "store": config.store, "strategy": config.strategy}
@@ -97,7 +97,7 @@ class World:
         self._found: Violation | None = None
         self._trouble: str | None = None
         self._clock = SimClock(self.loop)
-        self._core, self._end_core = core_of(config.store, self._clock)
+        self._core, self._end_core = core_of(store or config.store, self._clock)
         self._core.on_commit = self._committed
         self.oracle = Oracle(
             self._core,

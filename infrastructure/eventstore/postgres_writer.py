@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from ...domain.errors import ReattachError
 from ...domain.identifiers import RunId
-from ...domain.ports import Append, Clock, News
+from ...domain.ports import Answer, Append, Clock, News
 from ..codec import Codec, microseconds, moment, stream_id
 from ..driver import Connection, Contended, DriverError, Lost, Taken, domain_error
 from ..postgres import LOCK_TIMEOUT_MS, PostgresConnection, array, integers
 from . import postgres_statements as sql
+from . import statements
 from .appends import follow_output, output_row, refuse
 from .library import Library
 from .projections import folds_at, run_of
@@ -36,7 +38,21 @@ class _Round:
 
 
 class PostgresTransaction(StoreTransaction):
-    """What PostgreSQL says in one statement where SQLite says it row by row."""
+    """What PostgreSQL says in one statement where SQLite says it row by row.
+
+    `unanswered` are the keys that had no answer when the work asked. Another transaction may answer them meanwhile.
+    """
+
+    def __init__(self, connection: Connection, library: Library, codec: Codec, now: datetime) -> None:
+        super().__init__(connection, library, codec, now)
+        self.unanswered: list[tuple[str, str]] = []
+
+    def answer(self, tenant: str, key: str) -> Answer | None:
+        """What this tenant's Idempotency-Key was answered with, if it was used."""
+        known = super().answer(tenant, key)
+        if known is None:
+            self.unanswered.append((tenant, key))
+        return known
 
     def renew(self, worker: str, held: Sequence[tuple[RunId, int]], until: datetime) -> Sequence[RunId]:
         """Prolong the leases this worker still holds at these epochs; the runs it does not hold any more."""
@@ -61,6 +77,7 @@ class PostgresWriter(GroupWriter):
         self._clock = clock
         self._connection: PostgresConnection | None = None
         self._began: datetime | None = None
+        self._transaction: PostgresTransaction | None = None
 
     def open(self) -> None:
         """Open the connection now. Raises StoreUnavailable."""
@@ -126,7 +143,7 @@ class PostgresWriter(GroupWriter):
         except Exception as error:
             connection.execute("ROLLBACK")
             if alone:
-                return _Round({places[0]: _undone(error)})
+                return _Round({places[0]: self._undone(connection, error)})
             raise
         try:
             connection.commit()
@@ -172,11 +189,21 @@ class PostgresWriter(GroupWriter):
         except Exception as error:  # noqa: BLE001  - whatever a work raises is its author's, and undoes only that work
             connection.execute("ROLLBACK TO work")
             connection.execute("RELEASE work")
-            return _undone(error)
+            return self._undone(connection, error)
         connection.execute("RELEASE work")
         return result
 
+    def _undone(self, connection: PostgresConnection, error: Exception) -> Result:
+        """As `_undone`; a refusal is none where meanwhile another has answered the key: done again, it finds that."""
+        asked, self._transaction = self._transaction, None
+        if isinstance(error, ReattachError) and asked is not None:
+            for tenant, key in asked.unanswered:
+                if connection.execute(statements.SELECT_ANSWER, {"tenant": tenant, "key": key}).fetchone() is not None:
+                    return Result(error=error, again=True)
+        return _undone(error)
+
     def _do(self, connection: PostgresConnection, work: Work, news: list[News]) -> Result:
+        self._transaction = None
         if not isinstance(work, Append):
             return self._transact(connection, work, news)
         rows = [output_row(self._codec, work)]
@@ -193,7 +220,8 @@ class PostgresWriter(GroupWriter):
     def _begun(self, connection: Connection) -> StoreTransaction:
         now = self._clock.now() if self._clock is not None else self._began
         assert now is not None, "a transaction has begun"
-        return PostgresTransaction(connection, self._library, self._codec, now)
+        self._transaction = PostgresTransaction(connection, self._library, self._codec, now)
+        return self._transaction
 
     def _opened(self) -> PostgresConnection:
         if self._connection is None:

@@ -90,13 +90,16 @@ class ModelCore:
             if isinstance(work, Append):
                 news += self._append(work)
                 return Result()
-            transaction = ModelTransaction(self._tables, self._clock.now())
+            transaction = self._begun()
             value = work(transaction)
         except Exception as error:  # noqa: BLE001  - whatever a work raises is its author's
             self._tables.roll_back(savepoint)
             return Result(error=error)
         news += transaction.news
         return Result(value)
+
+    def _begun(self) -> ModelTransaction:
+        return ModelTransaction(self._tables, self._clock.now())
 
     def _append(self, append: Append) -> list[News]:
         """The fence: output lands only at the log's end, under the run's epoch, while the run is running."""
@@ -181,7 +184,7 @@ class ModelCore:
 
     def has_pending(self, agents: Sequence[str]) -> bool:
         """Whether a run of these agents waits for a worker."""
-        return bool(ModelTransaction(self._tables, self._clock.now()).pending_runs(agents, 1))
+        return bool(self._begun().pending_runs(agents, 1))
 
     def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
@@ -248,10 +251,7 @@ class ModelCore:
     def _folded(self, what: str, run_id: RunId, through_seq: int) -> Snapshot:
         """Each place that is asked for only ever moves on, so each has a fold of its own."""
         lines = [line for entry in self._tables.logs[run_id] for line in entry.record.data]
-        fold = self._folds.get((run_id, what))
-        if fold is None:
-            fold = self._folds[run_id, what] = Fold()
-        return fold.through(through_seq, lines)
+        return self._folds.setdefault((run_id, what), Fold()).through(through_seq, lines)
 
     def _runs_of(self, session_id: SessionId) -> list[Run]:
         runs = [run for run in self._tables.runs.values() if run.session_id == session_id]

@@ -31,6 +31,7 @@ DOORS: Final[Mapping[str, frozenset[str]]] = {
     "adapters/mcp/served.py": frozenset({"mcp"}),
     "adapters/mcp/stdio.py": frozenset({"mcp"}),
     "adapters/mcp/tools.py": frozenset({"mcp"}),
+    "infrastructure/answers.py": frozenset({"psycopg"}),
     "infrastructure/eventstore/library.py": frozenset({"eventsourcing"}),
     "infrastructure/eventstore/postgres_recorder.py": frozenset({"eventsourcing"}),
     "infrastructure/eventstore/recorder.py": frozenset({"eventsourcing"}),

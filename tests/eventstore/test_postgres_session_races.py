@@ -10,7 +10,7 @@ from reattach.domain.errors import (
     StaleSession,
     SummaryNotDue,
 )
-from reattach.domain.identifiers import SessionId
+from reattach.domain.identifiers import RunId, SessionId
 from reattach.domain.memory import first_break
 from reattach.domain.requests import Idempotency, StartRun
 from reattach.domain.transitions import Status
@@ -117,6 +117,19 @@ async def test_queued_turns_are_numbered_in_the_order_of_their_commits(
     assert (first.turn, second.turn) == (1, 2)
     stored = await world.application.session(TENANT, session)
     assert (stored.active_run_id, stored.queue) == (first.run_id, (second.run_id,))
+
+
+async def test_the_same_key_at_once_starts_one_run(world: World, url: str, a: Process, b: Process) -> None:
+    """The second looks for an answer before the first has given it; then the session is busy, with the first's run."""
+    session = await world.session()
+
+    async def start(use: Application) -> RunId:
+        return (await use.start_run(TENANT, session, GO, Idempotency("key", "same"))).run_id
+
+    first, second = await race(url, a, start, b, start)
+    assert first == second
+    with pytest.raises(SessionBusy):
+        await b.application.start_run(TENANT, session, GO, Idempotency("another", "same"))
 
 
 async def test_the_same_key_at_once_creates_once(world: World, url: str, a: Process, b: Process) -> None:

@@ -14,7 +14,7 @@ from .simulating import MARKS, Simulate, little, simulate
 
 __all__ = ["little", "simulate"]  # fixtures
 
-COMMANDS = ("hunt", "run", "replay", "shrink", "explain", "mutants", "crashpoints", "audit", "cover")
+COMMANDS = ("hunt", "run", "replay", "shrink", "explain", "mutants", "crashpoints", "audit", "cover", "interleavings")
 FAILING = ("hunt", "--seeds", "0:60", "--planted", "two-together", "--jobs", "2")
 
 
