@@ -188,7 +188,7 @@ class Transaction(Protocol):
 
     @property
     def now(self) -> datetime:
-        """The store's clock; one instant for the whole transaction."""
+        """The store's clock; never before whatever has been read here was last changed."""
         ...
 
     def session(self, session_id: SessionId) -> Session | None: ...

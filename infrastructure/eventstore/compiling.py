@@ -46,6 +46,15 @@ def compiled(statement: sa.ClauseElement, postgres: sa.ClauseElement | None = No
     return Sql.of(text, statement if postgres is None else postgres)
 
 
+def locking(rows: "sa.Select[Any]") -> "sa.Select[Any]":
+    """Of rows that PostgreSQL locks also its clock, in microseconds since 1970, once it has them: as a second column.
+
+    In the same select it would be read before the wait for the lock.
+    """
+    clock = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * sa.literal_column("1000000"), sa.BigInteger)
+    return sa.select(*rows.subquery("locked").columns, clock)
+
+
 def _constants(sql: sa.Compiled) -> dict[str, str]:
     return {name: repr(value) for name, value in (sql.params or {}).items() if value is not None}
 

@@ -43,8 +43,11 @@ class PostgresTransaction(StoreTransaction):
     `unanswered` are the keys that had no answer when the work asked. Another transaction may answer them meanwhile.
     """
 
-    def __init__(self, connection: Connection, library: Library, codec: Codec, now: datetime) -> None:
+    def __init__(
+        self, connection: Connection, library: Library, codec: Codec, now: datetime, *, by_server: bool
+    ) -> None:
         super().__init__(connection, library, codec, now)
+        self._by_server = by_server
         self.unanswered: list[tuple[str, str]] = []
 
     def answer(self, tenant: str, key: str) -> Answer | None:
@@ -53,6 +56,13 @@ class PostgresTransaction(StoreTransaction):
         if known is None:
             self.unanswered.append((tenant, key))
         return known
+
+    def _one(self, statement: str, parameters: dict[str, Any]) -> Any:
+        """The first row. What is locked is as late as it is locked: this process may have stood still since BEGIN."""
+        row = super()._one(statement, parameters)
+        if self._by_server and row is not None and statement in (statements.LOCK_RUN, statements.LOCK_SESSION):
+            self._now = max(self._now, moment(row[1]) or self._now)
+        return row
 
     def renew(self, worker: str, held: Sequence[tuple[RunId, int]], until: datetime) -> Sequence[RunId]:
         """Prolong the leases this worker still holds at these epochs; the runs it does not hold any more."""
@@ -220,7 +230,9 @@ class PostgresWriter(GroupWriter):
     def _begun(self, connection: Connection) -> StoreTransaction:
         now = self._clock.now() if self._clock is not None else self._began
         assert now is not None, "a transaction has begun"
-        self._transaction = PostgresTransaction(connection, self._library, self._codec, now)
+        self._transaction = PostgresTransaction(
+            connection, self._library, self._codec, now, by_server=self._clock is None
+        )
         return self._transaction
 
     def _opened(self) -> PostgresConnection:

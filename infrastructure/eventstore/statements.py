@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from .compiling import VARIANTS, Sql, compiled, update, upsert
+from .compiling import VARIANTS, Sql, compiled, locking, update, upsert
 from .compiling import p as _p
 from .schema import (
     DELETED,
@@ -106,10 +106,9 @@ SELECT_META: Final = compiled(sa.select(meta.c.value).where(meta.c.key == _p("ke
 
 INSERT_SESSION: Final = compiled(sa.insert(sessions))
 UPDATE_SESSION: Final = update(sessions, sessions.c.session_id, "status", "handoff_due", "version", "state")
-SELECT_SESSION: Final = compiled(sa.select(sessions.c.state).where(sessions.c.session_id == _p("id")))
-LOCK_SESSION: Final = compiled(
-    sa.select(sessions.c.state).where(sessions.c.session_id == _p("id")).with_for_update(key_share=True)
-)
+_session = sa.select(sessions.c.state).where(sessions.c.session_id == _p("id"))
+SELECT_SESSION: Final = compiled(_session)
+LOCK_SESSION: Final = compiled(_session, locking(_session.with_for_update(key_share=True)))
 """The session, which stays as it is until the transaction ends. All facts of its runs and jobs are under this lock."""
 INSERT_JOB: Final = compiled(sa.insert(jobs))
 UPDATE_JOB: Final = update(jobs, jobs.c.job_id, "status", "version", "state")
@@ -134,12 +133,9 @@ _run_head = (
 VIEW: Final = (runs.c.run_id, runs.c.state, _run_head.label("head"), runs.c.first_seq)
 SELECT_RUN: Final = compiled(sa.select(runs.c.state).where(runs.c.run_id == _p("id")))
 _in_its_session = runs.join(sessions, sessions.c.session_id == runs.c.session_id)
+_run = sa.select(runs.c.state).where(runs.c.run_id == _p("id"))
 LOCK_RUN: Final = compiled(
-    sa.select(runs.c.state).where(runs.c.run_id == _p("id")),
-    sa.select(runs.c.state)
-    .select_from(_in_its_session)
-    .where(runs.c.run_id == _p("id"))
-    .with_for_update(key_share=True, of=[sessions, runs]),
+    _run, locking(_run.select_from(_in_its_session).with_for_update(key_share=True, of=[sessions, runs]))
 )
 """The run, to which nothing is appended until the transaction ends. Its session is locked first, everywhere."""
 _gone = sa.exists().where(

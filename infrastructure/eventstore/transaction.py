@@ -51,7 +51,7 @@ class StoreTransaction:
 
     @property
     def now(self) -> datetime:
-        """The store's clock when the work began."""
+        """The store's clock: when the work began, or when it had what it locked last."""
         return self._now
 
     def session(self, session_id: SessionId) -> Session | None:

@@ -35,7 +35,6 @@ DOORS: Final[Mapping[str, frozenset[str]]] = {
     "infrastructure/eventstore/library.py": frozenset({"eventsourcing"}),
     "infrastructure/eventstore/postgres_recorder.py": frozenset({"eventsourcing"}),
     "infrastructure/eventstore/recorder.py": frozenset({"eventsourcing"}),
-    "infrastructure/answers.py": frozenset({"psycopg"}),
     "infrastructure/migrations/postgres.py": frozenset({"psycopg"}),
     "infrastructure/notifications.py": frozenset({"psycopg"}),
     "infrastructure/postgres.py": frozenset({"psycopg"}),

@@ -45,10 +45,17 @@ class Gate:
 class Process:
     """A process of its own as far as the database can tell: one writer, and the use cases over it."""
 
-    def __init__(self, url: str, world: World, connect_by: Callable[[], PostgresConnection] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        world: World,
+        connect_by: Callable[[], PostgresConnection] | None = None,
+        *,
+        by_server: bool = False,
+    ) -> None:
         make = connect_by or (lambda: connect(url, "relaxed"))
         self.library = Library(PostgresRecorder(make), Codec())
-        self.writer = PostgresWriter(make, self.library, Codec(), world.clock)
+        self.writer = PostgresWriter(make, self.library, Codec(), None if by_server else world.clock)
         self.gate: Gate | None = None
         self.application = Application(cast("Store", self), world.ids, {"echo": Echo()}, world.limits)
 

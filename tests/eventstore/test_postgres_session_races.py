@@ -1,5 +1,8 @@
 """As `test_postgres_races.py`, for works of one session: turns, keys, owners, memories, summaries."""
 
+import asyncio
+from datetime import datetime
+
 import pytest
 
 from reattach.domain.application import Application
@@ -12,10 +15,11 @@ from reattach.domain.errors import (
 )
 from reattach.domain.identifiers import RunId, SessionId
 from reattach.domain.memory import first_break
+from reattach.domain.ports import Transaction
 from reattach.domain.requests import Idempotency, StartRun
 from reattach.domain.transitions import Status
 
-from .beside import Process, race, url_on_postgres, world_on_postgres
+from .beside import Gate, Process, race, url_on_postgres, world_on_postgres
 from .world import TENANT, World
 
 __all__ = ["url_on_postgres", "world_on_postgres"]  # fixtures
@@ -141,3 +145,27 @@ async def test_the_same_key_at_once_creates_once(world: World, url: str, a: Proc
     first, second = await race(url, a, create, b, create)
     assert first == second
     assert len((await world.store.sessions(TENANT, {}, None, 9)).items) == 1
+
+
+async def test_a_turn_never_begins_before_the_last_one_has_ended(world: World, url: str) -> None:
+    """Also not by the clock, if who starts it has stood still between its transaction's begin and the session's row."""
+    segment = await world.running()
+    session = segment.run.session_id
+    stands, ends = (Process(url, world, by_server=True) for _ in range(2))
+    gate = Gate()
+
+    def start(tx: Transaction) -> tuple[datetime, datetime]:
+        began = tx.now
+        gate.stand()
+        assert tx.session(session) is not None
+        return began, tx.now
+
+    waiting = asyncio.ensure_future(asyncio.to_thread(stands.writer.write, [start]))
+    await gate.is_reached()
+    ended = (await ends.application.cancel(TENANT, segment.run_id, "stop", "ada")).run.ended_at
+    gate.opened.set()
+    ((began, locked),) = [result.value for result in (await waiting).results]
+    assert ended is not None
+    assert began < ended < locked
+    stands.close()
+    ends.close()
