@@ -39,7 +39,7 @@ from .store.faulty import FaultyStore, Shore, Way
 from .store.opening import core_of
 from .tape import Tape
 from .teardown import quiet_gc
-from .telling import plain, running, told_commit, unhandled
+from .telling import plain, running, tell_fact, told_commit, unhandled
 from .trace import Trace
 from .violation import Violation
 from .watch import watched
@@ -102,7 +102,7 @@ class World:
             self.mark,
             retention_s=SETTINGS.idempotency_retention_s,
             rows=self._core,
-            tell=lambda said: self.trace.emit("fact", **said),
+            tell=partial(tell_fact, self.trace),
             grace_s=SETTINGS.session_grace_s,
         )
         self.log: Log = self.oracle.log
