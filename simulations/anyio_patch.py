@@ -10,6 +10,7 @@ Both touch what is private to anyio, so the versions are bounded and the shape i
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ class OrderedSet(dict[Any, None]):
 @contextmanager
 def patched_anyio() -> Generator[None]:
     """Inside, anyio is deterministic and has no threads. Raises UntestedAnyio. May be nested."""
-    check_version(version("anyio"))
+    check_version(_installed())
     check_shape()
     scope: Any = backend.CancelScope
     initialize: Callable[..., None] = scope.__init__
@@ -83,6 +84,12 @@ def check_shape() -> None:
         raise UntestedAnyio("anyio's CancelScope keeps its children in another way than when it was tested")
     if not hasattr(backend.AsyncIOBackend, "run_sync_in_worker_thread"):
         raise UntestedAnyio("anyio runs its threads in another way than when it was tested")
+
+
+@cache
+def _installed() -> str:
+    """Asking once is enough, and takes a millisecond."""
+    return version("anyio")
 
 
 async def _run_inline(

@@ -24,6 +24,10 @@ GONE_S: Final = 20.0
 """Seconds after which a node learns that a client has vanished: retransmissions are given up."""
 
 
+ROUNDING_S: Final = 1e-9
+"""Seconds by which a timer may be early."""
+
+
 class ConnectionLost(Exception):
     """The client's end of a connection broke, or never came to be. `why` is one word."""
 
@@ -51,7 +55,7 @@ class Exchange:
         self.link = f"{client}>{node}"
         self._network = network
         self._loop = network.loop
-        self._sent: deque[tuple[str, Any]] = deque()
+        self._sent: deque[tuple[float, str, Any]] = deque()
         self._arrives_at = 0.0
         self._arrived: deque[tuple[str, Any]] = deque()
         self._unread_bytes = 0
@@ -167,23 +171,25 @@ class Exchange:
         if network.tape.chance(f"net.reset:{self.link}", network.conditions.reset_p):
             self._abort("reset on the way")
             return
-        self._sent.append((kind, value))
-        self._arrives_at = max(self._arrives_at, self._loop.time() + network.delay(self.link))
-        self._loop.call_world(self._arrives_at - self._loop.time(), self._arrive)
+        now = self._loop.time()
+        self._arrives_at = at = max(self._arrives_at, now + network.delay(self.link))
+        if not self._sent or self._sent[-1][0] != at:  # what is sent at once arrives at once
+            self._loop.call_world(at - now, self._arrive)
+        self._sent.append((at, kind, value))
 
     def _arrive(self) -> None:
         held = self._network.held_for(self)
         if held > 0:
             self._loop.call_world(held, self._arrive)
             return
-        if not self._sent:
-            return
-        kind, value = self._sent.popleft()
-        if self._lost is None and not self._client_gone:
-            if kind == "body":
-                self._network.trace.emit("deliver", proc=self.client, x=self.number, bytes=len(value))
-            self._arrived.append((kind, value))
-            self._wake_client()
+        now = self._loop.time() + ROUNDING_S
+        while self._sent and self._sent[0][0] <= now:
+            _, kind, value = self._sent.popleft()
+            if self._lost is None and not self._client_gone:
+                if kind == "body":
+                    self._network.trace.emit("deliver", proc=self.client, x=self.number, bytes=len(value))
+                self._arrived.append((kind, value))
+                self._wake_client()
 
     def _abort(self, why: str) -> None:
         self._ended = True

@@ -2,12 +2,13 @@
 after the other, so that each of its decisions can be taken out without shifting the others."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
 from .config import Config
+from .loop import SimLoop
 from .network import Network
 from .node import Node
 from .process import Process
@@ -15,6 +16,7 @@ from .store.faulty import Way
 from .store.trouble import Trouble
 from .tape import Tape
 from .trace import Trace
+from .violation import Violation
 
 SLOTS: Final = 4
 """Faults a process may suffer in the first phase."""
@@ -30,6 +32,13 @@ PAUSE_S: Final = (0.2, 2.0, 4.5)
 
 CUT_S: Final = (0.5, 2.0, 5.0)
 """Seconds of a partition."""
+
+
+QUIET_S: Final = 2.5
+"""Seconds in which nobody does anything at the end: a keepalive, and some air."""
+
+REST_S: Final = 6.0
+"""Seconds of it that connections and tasks may take to go away."""
 
 
 @dataclass(slots=True)
@@ -61,6 +70,19 @@ def unwell_for(machines: Sequence[Machine], trouble: Trouble, now: float) -> tim
     """How long it takes until the last paused process goes on, and the last slow answer of the store has come."""
     until = max(trouble.late_until, *(machine.process.incarnation.paused_until for machine in machines))
     return timedelta(seconds=max(0.0, until - now))
+
+
+def left_behind(machines: Iterable[Machine], waiting: Sequence[str]) -> Violation | None:
+    """What is left of what has ended, at rest; `waiting` are all tasks that do."""
+    found = (machine.node.left(machine.process.label, waiting, machine.forgotten) for machine in machines)
+    return next((left for left in found if left is not None), None)
+
+
+async def come_to_rest(machines: Iterable[Machine], loop: SimLoop) -> None:
+    """Do nothing, for as long as it may take until nothing is left, but no longer than it takes."""
+    await asyncio.sleep(QUIET_S)
+    if left_behind(machines, loop.waiting()) is not None:
+        await asyncio.sleep(REST_S - QUIET_S)
 
 
 class Surroundings(Protocol):

@@ -14,6 +14,11 @@ class Fold:
     def __init__(self) -> None:
         self._snapshot = Snapshot.empty()
 
+    @property
+    def seq(self) -> int:
+        """How far it is: who asks for as much needs no lines."""
+        return self._snapshot.seq
+
     def through(self, seq: int, lines: Sequence[bytes]) -> Snapshot:
         """The frames up to `seq`; `lines` are all of the log. It stays this object's: look, and change nothing.
 

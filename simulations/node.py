@@ -88,17 +88,18 @@ class Node:
                 detail = f"{process.label} stops, and has not told {exchange.client}, whose socket is free."
                 self._network.loop.abort(Violation("drain-unheard", detail))
 
-    def check_at_rest(self, label: str, waiting: Sequence[str], forgotten: int) -> None:
-        """Raise a Violation if anything is left of what has ended. `forgotten`: works that only seem to wait."""
+    def left(self, label: str, waiting: Sequence[str], forgotten: int) -> Violation | None:
+        """What is left of what has ended, at rest. `forgotten`: works that only seem to wait."""
         if self.service is None:
-            raise Violation("node-down", f"{label} does not run although all is well.")
+            return Violation("node-down", f"{label} does not run although all is well.")
         feeds, readers, sessions = self.service.broadcaster.held
         busy = self.service.worker.busy if self.service.worker is not None else 0
         if feeds or readers or sessions or busy:
             detail = f"{label} holds {feeds} feeds, {readers} readers, {sessions} sessions and {busy} runs at rest."
-            raise Violation("leak", detail)
+            return Violation("leak", detail)
         if forgotten:
-            raise Violation("leak", f"{label} counts {forgotten} writes as waiting that are not.")
+            return Violation("leak", f"{label} counts {forgotten} writes as waiting that are not.")
         tasks = [task for task in waiting if task.startswith(label)]
         if len(tasks) > TASKS_AT_REST:
-            raise Violation("leak", f"{label} has {len(tasks)} tasks at rest: {'; '.join(tasks)}")
+            return Violation("leak", f"{label} has {len(tasks)} tasks at rest: {'; '.join(tasks)}")
+        return None

@@ -140,10 +140,10 @@ class Process:
             self._need_up()
         return self._loop.create_task(coroutine, name=name, context=self._context.copy())
 
-    def run_in(self, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.Handle:
-        """A callback inside the process, at its next turn. Raises ProcessDown."""
+    def run_in(self, seconds: float, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.TimerHandle:
+        """A callback inside the process after that many seconds, if it still lives then. Raises ProcessDown."""
         self._need_up()
-        return self._loop.call_soon(callback, *args, context=self._context.copy())
+        return self._loop.call_later(seconds, callback, *args, context=self._context.copy())
 
     def _need_up(self) -> None:
         if not self.up:
@@ -171,11 +171,14 @@ class SimClock:
         self._loop = loop
         self._process = process
         self._epoch = epoch
+        self._last = (0.0, epoch)
 
     def now(self) -> datetime:
         """The wall clock, in UTC."""
-        skew_s = 0.0 if self._process is None else self._process.skew_s
-        return self._epoch + timedelta(seconds=self._loop.time() + skew_s)
+        seconds = self._loop.time() + (0.0 if self._process is None else self._process.skew_s)
+        if self._last[0] != seconds:  # it is asked several times a step
+            self._last = (seconds, self._epoch + timedelta(seconds=seconds))
+        return self._last[1]
 
     def monotonic(self) -> float:
         """Seconds that never go back."""

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..domain.errors import ReattachError
+from ..domain.identifiers import SessionId
 from ..domain.ports import Committed
+from ..domain.session_facts import SessionFact
 from ..infrastructure.eventstore.writer import Work, Written
 from .process import PROCESS
 from .store.core import records
 from .store.faulty import work_name
+from .trace import Trace
 from .violation import Violation
 
 
@@ -19,6 +22,18 @@ def told_commit(writer: str, group: Sequence[Work], written: Written) -> dict[st
         "works": [work_name(work) for work in group],
         "news": [_told(news) for news in records(written.news)],
     }
+
+
+def tell_fact(trace: Trace, session_id: SessionId, fact: SessionFact) -> None:
+    trace.emit("fact", **({"session": session_id, **_fact(fact)} if trace.on else {}))
+
+
+def _fact(fact: SessionFact) -> dict[str, Any]:
+    names = ("owner", "epoch", "how", "reason", "sequence", "by", "handoff_id", "outcome", "target", "turn", "run_id")
+    said = {name: getattr(fact, name) for name in names if getattr(fact, name, None) is not None}
+    if "run_id" in said:
+        said["run"] = said.pop("run_id")
+    return {"what": fact.topic.partition(".")[2], **said}
 
 
 def _told(news: Committed) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..infrastructure.eventstore.writer import Work, Written
 from .anyio_patch import patched_anyio
 from .bugs import bugs_end
 from .config import Config, conditions, draw_config, machines, trouble
-from .faults import Machine, Plan, unwell_for
+from .faults import Machine, Plan, come_to_rest, left_behind, unwell_for
 from .guard import guarded
 from .limits import small_limits
 from .loop import SimLoop, SimulationEscape
@@ -39,7 +39,7 @@ from .store.faulty import FaultyStore, Shore, Way
 from .store.opening import core_of, kind_of
 from .tape import Tape
 from .teardown import quiet_gc
-from .telling import plain, running, told_commit, unhandled
+from .telling import plain, running, tell_fact, told_commit, unhandled
 from .trace import Trace
 from .violation import Violation
 from .watch import watched
@@ -52,9 +52,6 @@ from .workload.users import Users
 
 SETTLE_S: Final = 60.0
 """Seconds after the healing within which everything must have settled."""
-
-REST_S: Final = 6.0
-"""Seconds that connections and tasks get to go away at the end."""
 
 STEPS_MAX: Final = 150_000
 """Steps of one world. A hundred times what most need."""
@@ -105,7 +102,7 @@ class World:
             self.mark,
             retention_s=SETTINGS.idempotency_retention_s,
             rows=self._core,
-            tell=lambda said: self.trace.emit("fact", **said),
+            tell=partial(tell_fact, self.trace),
             grace_s=SETTINGS.session_grace_s,
         )
         self.log: Log = self.oracle.log
@@ -216,8 +213,10 @@ class World:
         await asyncio.wait([*people, *planned], timeout=self.config.faulty_s)
         self._heal(planned)
         await self._settle(people)
+        for task in remotes:  # every run of theirs has ended: they would ask in vain
+            task.cancel()
         await self._probe()
-        await self._rest(remotes)
+        await self._rest()
 
     def _people(self) -> list[asyncio.Task[None]]:
         everybody = lives(self, self.config, self.board, self.users)
@@ -266,20 +265,18 @@ class World:
         """What is new is served promptly: a wake-up that was lost for good shows here."""
         await asyncio.sleep(unwell_for(self._machines, self._shore.trouble, self.loop.time()).total_seconds())
         self.trace.emit("phase", name="probe")
-        for probe, most_s in probes(self, self.config, self.board, self._machines):
+        for probe, most_s in probes(self, self.board, self._machines):
             _, pending = await asyncio.wait([self.spawn("probe", probe)], timeout=most_s)
             if pending:
                 raise Violation("probe-late", f"What is new was not served within {most_s:.0f} s although all is well.")
 
-    async def _rest(self, remotes: Sequence[asyncio.Task[None]]) -> None:
+    async def _rest(self) -> None:
         """Nothing is left behind, and looking changes nothing."""
         self.trace.emit("phase", name="rest")
-        for task in remotes:
-            task.cancel()
-        await asyncio.sleep(REST_S)
+        await come_to_rest(self._machines, self.loop)
         await Looking(self, self.board, "look", self._core).live()
-        for machine in self._machines:
-            machine.node.check_at_rest(machine.process.label, self.loop.waiting(), machine.forgotten)
+        if (left := left_behind(self._machines, self.loop.waiting())) is not None:
+            raise left
 
     def report(self) -> Report:
         """What came of it."""

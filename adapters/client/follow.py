@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx
 
-from ...domain.errors import Draining, StoreUnavailable
+from ...domain.errors import ReattachError
 from ...domain.frames import TERMINAL_TYPES
 from ...domain.ports import Ids
 from .errors import StreamSpliced, UnexpectedAnswer, Unreachable, is_passing, refusal
@@ -161,7 +161,10 @@ class Follower:
         run_id = (frame.id or "").partition(".")[0]
         try:
             return await self._hides_frames(run_id)
-        except (Unreachable, StoreUnavailable, Draining) as error:  # not taken yet: it comes again after the reconnect
+        except ReattachError as error:
+            if not isinstance(error, Unreachable) and not is_passing(error.fields.get("status", 0)):
+                raise
+            # Not taken yet: it comes again after the reconnect.
             raise _Broken("the run's request_config could not be read") from error
 
     def _is_last(self, frame: Frame) -> bool:

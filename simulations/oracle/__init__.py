@@ -13,6 +13,7 @@ from typing import Any, Final
 from ...domain.identifiers import RunId, SessionId
 from ...domain.ports import Append
 from ...domain.requests import Limits
+from ...domain.session_facts import SessionFact
 from ...infrastructure.eventstore.writer import Work, Written
 from ..store.core import records
 from . import projections
@@ -50,7 +51,7 @@ class Oracle:
         retention_s: float = Limits().idempotency_retention_s,
         intent_of: Callable[[Mapping[str, Any]], str | None] | None = None,
         rows: SessionRows | None = None,
-        tell: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        tell: Callable[[SessionId, SessionFact], None] = lambda _, __: None,
         grace_s: float = Limits().session_grace_s,
     ) -> None:
         self.core = core
@@ -81,12 +82,14 @@ class Oracle:
                 looks.append(run)
         for session_id, run_id, turn in begun:
             self.safety.begin(session_id, run_id, turn)
-        self._works.group(group, written, heads)
+        asked = [None if isinstance(work, Append) else circumstances(work) for work in group]
+        self._works.group(group, written, asked, heads)
         if self.sessions is not None:
             for run in facts.values():
                 self.sessions.check_turn(run)
-            self.sessions.rows(written.news)
-            self._judge_writers(self.sessions, group, written)
+            if written.news:
+                self.sessions.rows(written.news)
+            self._judge_writers(self.sessions, asked, written)
         appends = [work for work in group if isinstance(work, Append) and work.batch.checkpoint is not None]
         if len(appends) < len(group) and any(not isinstance(work, Append) for work in group):
             self._leases.after(facts.values())
@@ -114,16 +117,13 @@ class Oracle:
         if self.sessions is None:
             return []
         queued, begun = self.sessions.facts(written.news)
-        self.safety.queued |= dict.fromkeys(queued)
-        return [turn for turn in begun if turn[1] in self.safety.queued]
+        if queued:
+            self.safety.queued |= dict.fromkeys(queued)
+        return [turn for turn in begun if turn[1] in self.safety.queued] if begun else []
 
-    def _judge_writers(self, sessions: Sessions, group: Sequence[Work], written: Written) -> None:
-        asked = [
-            (circumstances(work), result)
-            for work, result in zip(group, written.results, strict=True)
-            if not isinstance(work, Append)
-        ]
-        wrote = [session_id for one, result in asked if (session_id := self._writers.judge(one, result))]
+    def _judge_writers(self, sessions: Sessions, asked: Sequence[Mapping[str, Any] | None], written: Written) -> None:
+        pairs = zip(asked, written.results, strict=True)
+        wrote = [named for one, result in pairs if one is not None and (named := self._writers.judge(one, result))]
         sessions.leases(wrote)
 
     def _configured(self, run: RunState) -> None:

@@ -11,8 +11,10 @@ from .log import Log
 LATE_S: Final = 5.0
 """Seconds after its deadline within which an approval is denied: two sweeps and some air."""
 
+DECIDED: Final = b'{"type":"approval.decided"'
+"""How the line of a decision begins, an expiry's too."""
+
 _REQUESTED: Final = b'{"type":"approval.requested"'
-_DECIDED: Final = b'{"type":"approval.decided"'
 
 
 def check_expiries(log: Log, well_since: datetime) -> None:
@@ -26,7 +28,7 @@ def check_expiries(log: Log, well_since: datetime) -> None:
             if line.startswith(_REQUESTED):
                 frame = from_json(line)
                 due[frame["approval_id"]] = datetime.fromisoformat(frame["expires_at"])
-            elif line.startswith(_DECIDED):
+            elif line.startswith(DECIDED):
                 frame = from_json(line)
                 approval_id = frame["approval_id"]
                 if at > max(due[approval_id], well_since) + timedelta(seconds=LATE_S):

@@ -4,9 +4,9 @@ Written beside `domain.session` on purpose: its rules are under test. The rows a
 turns and handoffs are judged in `turns.py`, summaries in `summarized.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from ...domain.identifiers import RunId, SessionId
 from ...domain.memory import Memory, first_break
@@ -50,7 +50,7 @@ class SessionRows(Protocol):
 
 
 class Sessions:
-    """Judges what happens to sessions. `logs` is what it has learned; `tell` gets each fact in plain values."""
+    """Judges what happens to sessions. `logs` is what it has learned; `tell` gets each fact, and whose it is."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Sessions:
         now: Callable[[], datetime],
         mark: Callable[[str], None],
         *,
-        tell: Callable[[Mapping[str, Any]], None],
+        tell: Callable[[SessionId, SessionFact], None],
         grace_s: float,
     ) -> None:
         self.logs = log.sessions
@@ -81,15 +81,17 @@ class Sessions:
         """
         queued: list[RunId] = []
         begun: list[tuple[SessionId, RunId, int]] = []
-        self._before = {session_id: max(0, len(log.changes) - 1) for session_id, log in self.logs.items()}
-        moved = {item.session_id for item in news if isinstance(item, SessionMoved)}
-        for place, session_id, fact in self._rows.session_facts(self._place):
+        self._before.clear()
+        happened = self._rows.session_facts(self._place)
+        moved = {item.session_id for item in news if isinstance(item, SessionMoved)} if happened else ()
+        for place, session_id, fact in happened:
             self._place = place
             if session_id not in moved:
                 detail = f"{fact.topic} happened to {session_id}, and nobody is told that it has moved."
                 raise Violation("session-news-missing", detail, session_id=session_id)
             log = self.logs.setdefault(session_id, SessionLog(session_id))
-            self._tell({"session": session_id, **_told(fact)})
+            self._before.setdefault(session_id, _last_change(log))
+            self._tell(session_id, fact)
             self._fact(log, fact)
             log.note((self._now() - EPOCH).total_seconds())
             if isinstance(fact, TurnQueued):
@@ -276,13 +278,10 @@ class Sessions:
         log = self.logs.get(session_id)
         if log is None:
             return []
-        return [(change.owner, change.epoch) for change in log.changes[self._before.get(session_id, 0) :]]
+        before = self._before.get(session_id)
+        since = _last_change(log) if before is None else before
+        return [(change.owner, change.epoch) for change in log.changes[since:]]
 
 
-def _told(fact: SessionFact) -> dict[str, Any]:
-    """A fact in plain values, for the trace."""
-    names = ("owner", "epoch", "how", "reason", "sequence", "by", "handoff_id", "outcome", "target", "turn", "run_id")
-    said = {name: getattr(fact, name) for name in names if getattr(fact, name, None) is not None}
-    if "run_id" in said:
-        said["run"] = said.pop("run_id")
-    return {"what": fact.topic.partition(".")[2], **said}
+def _last_change(log: SessionLog) -> int:
+    return max(0, len(log.changes) - 1)

@@ -23,7 +23,6 @@ from ...domain.run import Run
 from ...infrastructure.eventstore.writer import Result, Work, Written
 from ..store.core import records
 from ..violation import Violation
-from .asked import circumstances
 from .grammar import OUTPUT
 from .keys import Keys
 from .log import type_at
@@ -59,8 +58,15 @@ class Works:
         self._mark = mark
         self._keys = Keys(now, mark, retention_s)
 
-    def group(self, group: Sequence[Work], written: Written, heads: Mapping[RunId, int]) -> None:
-        """`heads` are where the logs of the runs in the news ended before. Raises a Violation."""
+    def group(
+        self,
+        group: Sequence[Work],
+        written: Written,
+        asked: Sequence[Mapping[str, Any] | None],
+        heads: Mapping[RunId, int],
+    ) -> None:
+        """`asked` are the circumstances of those that are no appends, `heads` where the logs of the runs in the news
+        ended before. Raises a Violation."""
         if len(written.results) != len(group):
             detail = f"{len(group)} works were written and {len(written.results)} have a result."
             raise Violation("result-missing", detail)
@@ -68,12 +74,12 @@ class Works:
         if len(group) > 1:
             self._mark("group-of-many")
         lost = 0
-        for work, result in zip(group, written.results, strict=True):
+        for work, result, circumstances in zip(group, written.results, asked, strict=True):
             lost += result.error is not None
             if isinstance(work, Append):
                 self._append(work, result, landed, alone=len(group) == 1)
-            else:
-                self._command(work, result, heads)
+            elif circumstances is not None:
+                self._command(circumstances, result, heads)
         if landed:
             self._unasked(group, written, landed)
         if facts and not any(r.error is None and not isinstance(w, Append) for w, r in _pairs(group, written)):
@@ -125,8 +131,7 @@ class Works:
 
     # Transactions.
 
-    def _command(self, work: Callable[..., Any], result: Result, heads: Mapping[RunId, int]) -> None:
-        asked = circumstances(work)
+    def _command(self, asked: Mapping[str, Any], result: Result, heads: Mapping[RunId, int]) -> None:
         key, tenant = asked.get("idempotency"), asked.get("tenant")
         if isinstance(key, Idempotency) and isinstance(tenant, str):
             self._keys.judge(tenant, key, result)

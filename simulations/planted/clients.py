@@ -123,8 +123,20 @@ CLIENTS: Final = (
         (
             Edit(
                 "adapters.client.follow:Follower._is_filtered",
-                "except (Unreachable, StoreUnavailable, Draining) as error:",
+                "except ReattachError as error:",
                 "except ZeroDivisionError as error:",
+            ),
+        ),
+    ),
+    Planted(
+        "client-gives-up-behind-a-proxy",
+        "The client ends the stream if a proxy, not the service, refuses to say whether a run hides frames.",
+        ("client-raised",),
+        (
+            Edit(
+                "adapters.client.follow:Follower._is_filtered",
+                'not is_passing(error.fields.get("status", 0))',
+                'error.code not in ("store_unavailable", "draining")',
             ),
         ),
     ),

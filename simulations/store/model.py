@@ -184,7 +184,7 @@ class ModelCore:
 
     def has_pending(self, agents: Sequence[str]) -> bool:
         """Whether a run of these agents waits for a worker."""
-        return bool(self._begun().pending_runs(agents, 1))
+        return any(self._tables.waits_for(run, agents) for run in self._tables.runs.values())
 
     def epoch_at(self, run_id: RunId, seq: int) -> int | None:
         """The epoch of the record that holds this seq, or None if there is none."""
@@ -203,12 +203,12 @@ class ModelCore:
 
     def projected(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
         """The messages of the span. A run's are as its history was last brought on."""
-        shown: list[StoredMessage] = [
-            StoredMessage((run.turn, run.attempt, message.ordinal), message.as_json(), run.request_config)
+        kept = [
+            ((run.turn, run.attempt, message.ordinal), message, run.request_config)
             for run in self._runs_of(session_id)
             for message in self._folded("messages", run.run_id, self._tables.shown[run.run_id]).messages.items
         ]
-        return within(shown, span, limit)
+        return [StoredMessage(at, message.as_json(), config) for at, message, config in within(kept, span, limit)]
 
     def messages(self, session_id: SessionId, span: Span, limit: int) -> list[StoredMessage]:
         """Those of settled runs and of the active one's prompt, inside the span."""
@@ -250,8 +250,9 @@ class ModelCore:
 
     def _folded(self, what: str, run_id: RunId, through_seq: int) -> Snapshot:
         """Each place that is asked for only ever moves on, so each has a fold of its own."""
-        lines = [line for entry in self._tables.logs[run_id] for line in entry.record.data]
-        return self._folds.setdefault((run_id, what), Fold()).through(through_seq, lines)
+        fold = self._folds.setdefault((run_id, what), Fold())
+        log = self._tables.logs[run_id] if fold.seq != through_seq else ()
+        return fold.through(through_seq, [line for entry in log for line in entry.record.data])
 
     def _runs_of(self, session_id: SessionId) -> list[Run]:
         runs = [run for run in self._tables.runs.values() if run.session_id == session_id]
@@ -264,7 +265,7 @@ class ModelCore:
 
     def session_facts(self, after: int) -> list[tuple[int, SessionId, SessionFact]]:
         """What has happened to sessions since this place of the feed."""
-        later = enumerate(self._tables.facts[after:], after + 1)
+        later = enumerate(self._tables.facts[after:], after + 1) if after < len(self._tables.facts) else ()
         return [(n, SessionId(of), fact) for n, (of, _, fact) in later if isinstance(fact, SessionFact)]
 
     def durable(self) -> Iterator[Row]:

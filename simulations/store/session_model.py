@@ -1,16 +1,19 @@
 """The specification of what is read of a session: its tail, its history's pages, and the rows that are kept."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from ...domain.identifiers import Cursor, RunId
 from ...domain.messages import Fields
-from ...domain.ports import RunView, SessionView, Span, StoredMessage, Tail
+from ...domain.ports import MessagePlace, RunView, SessionView, Span, StoredMessage, Tail
 from ...domain.tail import EXTRA_FACTOR, is_primary, orphans
 from .core import Row, microseconds
 from .tables import Tables
 
+M = TypeVar("M", bound=tuple[MessagePlace, Any, Any])
 
-def within(messages: Sequence[StoredMessage], span: Span, limit: int) -> list[StoredMessage]:
+
+def within(messages: Sequence[M], span: Span, limit: int) -> list[M]:
     """The newest messages of the span, or the oldest, at most `limit`; in order."""
     found = [
         message

@@ -1,6 +1,6 @@
 """What the model keeps, and how each change of it is taken back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -16,7 +16,7 @@ from ...domain.run import Run
 from ...domain.scribe import Checkpointed
 from ...domain.session import Session
 from ...domain.session_facts import Handoff
-from ...domain.transitions import SessionStatus
+from ...domain.transitions import SessionStatus, Status
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -67,6 +67,10 @@ class Tables:
         """Whether the run waits for its turn."""
         session = self.sessions.get(run.session_id)
         return session is not None and run.run_id in session.queue
+
+    def waits_for(self, run: Run, agents: Sequence[str]) -> bool:
+        """Whether the run waits for a worker that runs these agents."""
+        return run.status is Status.PENDING and run.agent in agents and not self.queued(run)
 
     def gone(self, run: Run) -> bool:
         """Whether its session was deleted, and with it the run for its readers."""

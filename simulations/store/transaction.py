@@ -198,12 +198,7 @@ class ModelTransaction:
 
     def pending_runs(self, agents: Sequence[str], limit: int) -> Sequence[RunId]:
         """Runs of these agents that wait for a worker, oldest first."""
-        runs = self._tables.runs.items()
-        waiting = [
-            run_id
-            for run_id, run in runs
-            if run.status is Status.PENDING and run.agent in agents and not self._tables.queued(run)
-        ]
+        waiting = [run_id for run_id, run in self._tables.runs.items() if self._tables.waits_for(run, agents)]
         return sorted(waiting)[: max(0, limit)]
 
     def expired_leases(self, limit: int, before: datetime) -> Sequence[RunId]:

@@ -56,12 +56,7 @@ class Wakeups:
             late_s += self._tape.sparse(f"wake.late:{site}", LATE_STEPS, trouble.density) * trouble.wake_late_s
         times = 2 if self._tape.chance(f"wake.twice:{site}", trouble.wake_twice_p) else 1
         for _ in range(times):
-            self._loop.call_world(late_s, self._arrive)
-
-    def _arrive(self) -> None:
-        process = self._process
-        if process.up and process.label == self._label:
-            process.run_in(self._wake)
+            self._process.run_in(late_s, self._wake)
 
     def _wake(self) -> None:
         if self._polling is not None:

@@ -1,15 +1,17 @@
 """A trial of workers: one is told to stop, and hands back; then one is alone, with too much to do, and stalls."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final
 
 from ...domain.identifiers import RunId
+from ..exchange import ConnectionLost
 from ..faults import Machine
 from ..limits import small
 from ..node import SETTINGS
 from ..violation import Violation
 from .client import asking
-from .trials import CLAIM_S, Trial
+from .trials import CLAIM_S, At, Trial
 
 GRACE_S: Final = SETTINGS.drain_grace_s + CLAIM_S
 """Seconds within which a run is handed back by a server that stops."""
@@ -25,6 +27,15 @@ LONGER_MS: Final = LONG_MS + int(SETTINGS.sweep_s * 1000)
 
 CUT_S: Final = 0.3
 """Seconds without the store: shorter than a worker's patience."""
+
+NARROW_BYTES: Final = 64
+"""Bytes that a server may be ahead of a reader whose socket is to be full at once."""
+
+FILL_S: Final = 0.1
+"""Seconds after which it is full."""
+
+SLOW_S: Final = 0.3
+"""Seconds from then until it takes something again: the server has begun to stop by then."""
 
 FULL_MS: Final = 200
 """Milliseconds for which a worker is kept full."""
@@ -63,11 +74,14 @@ class Alone(Trial):
 
     async def _drain(self) -> None:
         """A server that stops hands back what it works on, and somebody else goes on at once."""
-        run_id = await self._start([{"text": "I begin."}, {"wait_ms": LONG_MS}])
+        run_id = await self._start([{"text": "I begin.", "chunk": 1, "delay_ms": 5}, {"wait_ms": LONG_MS}])
         await self._claimed(run_id)
         machine = self._holder(run_id)
         if machine is None:
             return
+        if machine.process.name in self._world.network.nodes:
+            self._world.spawn("trial/slow", self._read_slowly(run_id, machine))
+            await asyncio.sleep(FILL_S)
         others = len(self._machines) > 1
         stopping = self._world.spawn("trial/stop", self._stop(machine))
         told = f"{machine.process.label} stops, and {run_id} is not handed back"
@@ -78,6 +92,20 @@ class Alone(Trial):
         machine.process.start()
         if not others:
             await self._claimed(run_id, 2)
+
+    async def _read_slowly(self, run_id: RunId, machine: Machine) -> None:
+        """Its socket is full when the server begins to stop, which tells it all the same (see `Node`)."""
+        conditions = self._world.network.conditions
+        window_bytes, conditions.window_bytes = conditions.window_bytes, NARROW_BYTES
+        reader = At(self._world, f"{self._client.name}s", machine.process.name)
+        with suppress(ConnectionLost):
+            async with reader.exchange(asking("GET", f"/v1/runs/{run_id}/events")) as exchange:
+                await exchange.head()
+                await asyncio.sleep(FILL_S + SLOW_S)
+                conditions.window_bytes = window_bytes
+                while await exchange.read():
+                    pass
+        conditions.window_bytes = window_bytes
 
     async def _stop(self, machine: Machine) -> None:
         process = machine.process

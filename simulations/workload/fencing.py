@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from ...domain.identifiers import RunId
 from ..node import SETTINGS
+from ..oracle.expiries import DECIDED, LATE_S
 from ..oracle.races import TENANT
 from ..violation import Violation
 from .client import Reply, asking
@@ -72,8 +73,10 @@ class Fencing(Trial):
             raise Violation("resume-wrong", f"All is decided, and {run_id} is {done.body['status']}.", run_id=run_id)
 
     async def _wait_again(self, run_id: RunId, held: Mapping[str, Any]) -> None:
-        """A second wait; what was said, and by whom, is in the log."""
-        _, in_time = await self._suspended(run_id, held)
+        """A second wait: its first deadline is kept, whenever the last one is; who says what is in the log."""
+        too_late, in_time = await self._suspended(run_id, held)
+        told = f"{too_late} of {run_id} is not closed"
+        await self._until(lambda: self._is_decided(run_id, too_late), LATE_S, "expiry-late", told)
         self._need(await self._decide(run_id, in_time), 200)
         said = next(line for line in reversed(self._log(run_id).lines) if f'"{in_time}"'.encode() in line)
         frame = from_json(said)
@@ -94,6 +97,9 @@ class Fencing(Trial):
     async def _suspended(self, run_id: RunId, held: Mapping[str, Any]) -> list[str]:
         reply = self._need(await self._say(run_id, held, "suspend", _SAID["suspend"]), 200)
         return [one["approval_id"] for one in reply.body["pending_approvals"]]
+
+    def _is_decided(self, run_id: RunId, approval_id: str) -> bool:
+        return any(line.startswith(DECIDED) and approval_id.encode() in line for line in self._log(run_id).lines)
 
     async def _decide(self, run_id: RunId, approval_id: str) -> Reply:
         decision = {"approval_id": approval_id, "outcome": "approve", "reason": REASON}

@@ -1,6 +1,6 @@
 """Who lives in a world: as many of each kind as its configuration says, each with a name of its own."""
 
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from ..config import Config
@@ -23,32 +23,28 @@ from .users import Users
 PROBE_S: Final = 5.0
 """Seconds within which a new run must be served from its first to its last frame, once all is well."""
 
-SESSIONS_S: Final = 40.0
-"""Seconds the probe of sessions may take, whose steps have limits of their own."""
-
-
 TRIAL_S: Final = 60.0
 """Seconds a trial may take, whose steps have limits of their own."""
 
-TRIALS: Final = (
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    Fencing,
-    Alone,
-    Elsewhere,
+Trying = Callable[[Place, Board, Sequence[Machine]], Coroutine[Any, Any, None]]
+
+
+def _sessions(world: Place, board: Board, _: Sequence[Machine]) -> Coroutine[Any, Any, None]:
+    return SessionProbe(world, board, "sessions").live()
+
+
+def _trial(kind: type[Fencing | Alone | Elsewhere]) -> Trying:
+    return lambda world, _, machines: kind(world, "trial", machines).live()
+
+
+TRIALS: Final[Sequence[Trying | None]] = (
+    *(None,) * 13,
+    _trial(Fencing),
+    _trial(Alone),
+    _trial(Elsewhere),
+    *(_sessions,) * 2,
 )
-"""Which of the trials is gone through; mostly none, for each takes as long as half a world."""
+"""What is gone through step by step; mostly nothing, for each takes as long as half a world, or as a whole one."""
 
 
 def lives(world: Place, config: Config, board: Board, users: Users) -> dict[str, Coroutine[Any, Any, None]]:
@@ -69,12 +65,10 @@ def lives(world: Place, config: Config, board: Board, users: Users) -> dict[str,
 
 
 def probes(
-    world: Place, config: Config, board: Board, machines: Sequence[Machine]
+    world: Place, board: Board, machines: Sequence[Machine]
 ) -> Iterator[tuple[Coroutine[Any, Any, None], float]]:
     """What is tried once all is well, one after the other, and how many seconds each may take."""
     yield Probe(world, "probe", lambda: sum(one.busy for one in machines)).live(), LONG_S + PROBE_S
-    if config.owners:
-        yield SessionProbe(world, board, "sessions").live(), SESSIONS_S
-    trial = world.tape.pick("probe.trial", TRIALS)
-    if trial is not None:
-        yield trial(world, "trial", machines).live(), TRIAL_S
+    trying = world.tape.pick("probe.trial", TRIALS)
+    if trying is not None:
+        yield trying(world, board, machines), TRIAL_S

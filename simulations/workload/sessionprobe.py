@@ -1,7 +1,7 @@
 """The probe of sessions: once all is well, everything a session promises is kept, and promptly.
 
 One session's life, step by step: turns that wait, a fight, a handoff that is completed and one that nobody comes to,
-memories, and their summary. Nothing here is drawn, so that whatever breaks it is found in every world that has owners.
+memories, and their summary. Nothing here is drawn, so that whatever breaks it is found in every world that has it.
 """
 
 import asyncio

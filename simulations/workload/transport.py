@@ -9,6 +9,7 @@ from zlib import crc32
 
 import httpx
 
+from ...adapters.client import Patience
 from ..exchange import ConnectionLost, Request
 from ..tape import Tape
 from .client import Client
@@ -21,6 +22,12 @@ RETRY_AFTER: Final = "1"
 
 PROXY_P: Final = 0.2
 """Part of the streams that are refused by what stands before the service."""
+
+BARRED_P: Final = 0.3
+"""Part of what a client asks beside its streams that is refused there, until it gives the question up."""
+
+ATTEMPTS: Final = Patience().attempts_max
+"""How often a client asks before it gives a question up."""
 
 _SOURCES: Final = (1 << 30) - 1
 _EVENTS = "/events"
@@ -38,6 +45,7 @@ class Wire(httpx.AsyncBaseTransport):
     ) -> None:
         self._retry_s = 0.0
         self._once_s: float | None = None
+        self._bars = 0
         self.heard_at = 0.0
         self.client = client
         self._asks = asks
@@ -54,6 +62,8 @@ class Wire(httpx.AsyncBaseTransport):
         if streams and self._refused():
             self.over()
             return httpx.Response(UNAVAILABLE, headers={"Retry-After": RETRY_AFTER})
+        if asked.method == "GET" and not streams and self._barred():
+            return httpx.Response(UNAVAILABLE)
         read_s = request.extensions["timeout"]["read"]
         body = _Body(self, None, read_s, streams=streams)
         try:
@@ -71,12 +81,23 @@ class Wire(httpx.AsyncBaseTransport):
 
     def _refused(self) -> bool:
         """Whether what stands before the service answers in its place, while the network makes trouble."""
-        world = self.client.world
-        p = PROXY_P if world.network.conditions.reset_p > 0 else 0.0
-        refused = world.tape.chance(f"net.proxy:{self.client.name}", p)
+        refused = self._intercepted("proxy", PROXY_P)
         if refused:
             self._once_s = float(RETRY_AFTER)
         return refused
+
+    def _barred(self) -> bool:
+        """Whether it does so with a question, as often as that is repeated."""
+        if not self._bars and self._intercepted("barred", BARRED_P):
+            self._bars = ATTEMPTS
+        barred = self._bars > 0
+        self._bars -= barred
+        return barred
+
+    def _intercepted(self, what: str, p: float) -> bool:
+        world = self.client.world
+        troubled = world.network.conditions.reset_p > 0
+        return world.tape.chance(f"net.{what}:{self.client.name}", p if troubled else 0.0)
 
     def begin(self) -> None:
         """Another call of `follow` begins, which knows nothing of the one before."""

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from reattach.adapters.client import Client, Frame, StreamSpliced
+from reattach.domain.errors import NotFound
 
 from .following import FRAMES, LOG, followed
 from .logs import OTHER, RUN, RUN_AS_IT_IS, SESSION, Line, after, body, event, log
@@ -78,23 +79,44 @@ def test_a_gap_that_the_runs_request_config_explains() -> None:
         asyncio.run(scenario(None))
 
 
-@pytest.mark.parametrize("code", ["store_unavailable", "draining"])
-def test_a_gap_that_can_not_be_explained_yet_is_a_break_and_no_end(code: str) -> None:
-    """Found by the simulator (seed 209): the store was away for a moment, and the reader gave up for good."""
+PROXY = Reply(b"<h1>Bad Gateway</h1>", status=502, content_type="text/html")
+
+
+def followed_with_gaps(*refusals: Reply) -> list[Frame]:
+    """A run that hides frames, whose resource is refused at first."""
     shown = [line for line in LOG if not line.data["type"].startswith("text.")]
     resource = RUN_AS_IT_IS | {"request_config": {"kinds": ["tool"], "tool_output": "full"}}
-    refusals = iter([problem(503, code)] * FAST.attempts_max)
+    left = iter(refusals)
 
     def reply(request: Request) -> Reply:
         if "/events" in request.target:
             return Reply(body(after(shown, request.headers.get("last-event-id"))))
-        return next(refusals, answer(resource))
+        return next(left, answer(resource))
 
     async def scenario() -> list[Frame]:
         async with talking(script=reply) as (_, client):
             return await gather(client.follow(RUN))
 
-    assert [frame.seq for frame in asyncio.run(scenario())] == [1, 2, 3, 9, 10]
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param(problem(503, "store_unavailable"), id="the store is away"),
+        pytest.param(problem(503, "draining"), id="the server stops"),
+        pytest.param(PROXY, id="a proxy is in trouble"),
+    ],
+)
+def test_a_gap_that_can_not_be_explained_yet_is_a_break_and_no_end(refused: Reply) -> None:
+    """Found by the simulator (seed 209): the store was away for a moment, and the reader gave up for good."""
+    frames = followed_with_gaps(*[refused] * FAST.attempts_max)
+    assert [frame.seq for frame in frames] == [1, 2, 3, 9, 10]
+
+
+def test_a_gap_that_nobody_will_explain_is_an_end() -> None:
+    with pytest.raises(NotFound):
+        followed_with_gaps(problem(404, "not_found"))
 
 
 @pytest.mark.parametrize(

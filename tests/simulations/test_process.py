@@ -143,7 +143,7 @@ def test_a_paused_process_is_late(loop: SimLoop) -> None:
     run(loop, 1)
     process.pause(5)
     process.pause(1)
-    process.run_in(note, "callback")
+    process.run_in(0, note, "callback")
     loop.call_at(2.5, note, "world")
     run(loop, 9)
     assert log == [("world", 2.5), ("callback", 6.0), ("timer", 6.0), ("woke", 6.0)]
@@ -247,7 +247,7 @@ def test_one_that_is_down_takes_no_orders(loop: SimLoop) -> None:
     process = Process(loop, "n0", until_told)
     with pytest.raises(ProcessDown, match="n0 is down"):
         process.spawn(asyncio.sleep(1))
-    for order in (process.terminate, lambda: process.pause(1), lambda: process.run_in(print)):
+    for order in (process.terminate, lambda: process.pause(1), lambda: process.run_in(0, print)):
         with pytest.raises(ProcessDown):
             order()
     process.kill()
@@ -282,7 +282,7 @@ def test_what_a_process_starts_belongs_to_it(loop: SimLoop) -> None:
     process = Process(loop, "n0", until_told)
     process.start()
     process.spawn(note())
-    process.run_in(start, note(), note())
+    process.run_in(0, start, note(), note())
     run(loop, 1)
     assert seen == ["<n0.1> unset"] * 3
     assert PROCESS.get() is None

@@ -1,6 +1,6 @@
 """What may not happen to a session: each promise broken by one fact, and the oracle names it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -63,9 +63,14 @@ class Story:
 
     def __init__(self) -> None:
         self.rows, self.now, self.marks = Facts(), EPOCH, list[str]()
-        self.told: list[Mapping[str, Any]] = []
+        self.told: list[SessionFact] = []
         self.sessions = Sessions(
-            self.rows, Log(), lambda: self.now, self.marks.append, tell=self.told.append, grace_s=GRACE_S
+            self.rows,
+            Log(),
+            lambda: self.now,
+            self.marks.append,
+            tell=lambda _, fact: self.told.append(fact),
+            grace_s=GRACE_S,
         )
         self.happens(SessionCreated(at=self.now, session_id=SESSION, tenant="default", metadata={}))
 
@@ -186,5 +191,5 @@ def test_a_life_without_a_fault_breaks_no_promise() -> None:
         turn(TurnEnded, 2, "r2"), ready(), attached("b", 2, "handed_over", "a"), over("completed", target="b")
     )
     story.happens(turn(TurnStarted, 3, "r3"), turn(TurnEnded, 3, "r3"), attached("b", 3), Finalized(at=EPOCH))
-    assert [one["what"] for one in story.told][:3] == ["created", "attached", "memory_appended"]
+    assert [fact.topic for fact in story.told][:3] == ["session.created", "session.attached", "session.memory_appended"]
     assert {"held-inputs-released", "handoff-completed", "owner-came-back", "session-finalized"} <= set(story.marks)

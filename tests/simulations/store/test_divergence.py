@@ -76,3 +76,22 @@ def test_a_difference_in_what_is_kept_is_seen() -> None:
     with pytest.raises(Divergence, match=run.run_id):
         core.digest()
     sqlite.end()
+
+
+def test_what_was_read_before_is_compared_again_after_a_write() -> None:
+    clock = ManualClock()
+    model, sqlite = Forgetful(clock, ""), SqliteCore(clock)
+    core = DualCore(model, sqlite)
+
+    async def main() -> Run:
+        async with open_over(core, InlineCommitter(core)) as store:
+            return (await World(store, clock).running()).run
+
+    with asyncio.Runner() as runner:
+        run = runner.run(main())
+    assert core.lease_until(run.run_id) is not None
+    model.lose_leases()
+    core.write([lambda _: None])
+    with pytest.raises(Divergence, match="lease_until"):
+        core.lease_until(run.run_id)
+    sqlite.end()
