@@ -90,8 +90,7 @@ class ModelCore:
             if isinstance(work, Append):
                 news += self._append(work)
                 return Result()
-            transaction = self._begun()
-            value = work(transaction)
+            value = work(transaction := self._begun())
         except Exception as error:  # noqa: BLE001  - whatever a work raises is its author's
             self._tables.roll_back(savepoint)
             return Result(error=error)
