@@ -34,6 +34,8 @@ def add(commands: Commands) -> None:
     chaos.add_argument("--html", metavar="FILE", help="draw the end of it here")
     chaos.add_argument("--found", default="chaos-found", metavar="DIR", help="where to keep the logs of a finding")
     chaos.add_argument("--planted", metavar="NAME", help="plant this bug first (`simulate mutants` lists them)")
+    chaos.add_argument("--tape", metavar="FILE", help="the faults and the planted bug of a tape that simulate saved")
+    chaos.add_argument("--intact", action="store_true", help="with --tape: without the bug that was planted")
     chaos.add_argument("--json", action="store_true", help="print one JSON object for a script to read")
     chaos.set_defaults(command=_chaos)
 

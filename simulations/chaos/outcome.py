@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..process import EPOCH
 from ..violation import Violation
+from .plan import Fault
 
 
 class ChaosLoop(asyncio.SelectorEventLoop):
@@ -37,6 +38,8 @@ class Options:
     """Network namespaces to spread the processes over; 0: this machine alone."""
     planted: str | None = None
     """A bug that all processes have: is it found?"""
+    script: tuple[Fault, ...] = ()
+    """The faults, where they are not made from the seed."""
 
 
 @dataclass

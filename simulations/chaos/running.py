@@ -7,12 +7,15 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
 
+from ...adapters.cli.exits import UsageError
 from ...adapters.cli.options import invocation
+from ..case import Case, UnreadableCase
 from ..options import known_bug
 from ..planted import planted_bug
 from ..progress import StatusLine
@@ -22,6 +25,7 @@ from .databases import Database, database_of, shown
 from .film import Film
 from .outcome import ChaosLoop, Options, Outcome
 from .plan import plan
+from .script import faults_of, rounds
 from .world import World, possible
 
 if TYPE_CHECKING:
@@ -50,8 +54,12 @@ def chaos(options: argparse.Namespace, terminal: "Terminal") -> int:
     try:
         database = database_of(options.database or f"sqlite:///{folder / 'reattach.db'}", options.restart)
         asked = _asked(options, folder)
+        if options.tape:
+            asked = _scripted(asked, options, database)
         command = _command(options, asked)
-        others = len(plan(asked.seed, asked.seconds, asked.kills, possible(asked, database))) - asked.kills
+        others = (
+            len(asked.script or plan(asked.seed, asked.seconds, asked.kills, possible(asked, database))) - asked.kills
+        )
         terminal.note(
             f"seed {asked.seed}: {asked.servers} servers, {asked.workers} workers, {asked.readers} readers on "
             f"{shown(database.url)}; {asked.kills} kills and {others} other faults in {clock(asked.seconds)}"
@@ -95,6 +103,20 @@ def _asked(options: argparse.Namespace, folder: Path) -> Options:
     return Options(seconds, *people, kills, seed, folder, options.hosts, options.planted)
 
 
+def _scripted(asked: Options, options: argparse.Namespace, database: Database) -> Options:
+    """The same with the faults of a tape. Raises UsageError."""
+    try:
+        case = Case.read(Path(options.tape))
+    except (OSError, UnreadableCase) as error:
+        raise UsageError(f"{options.tape} can't be read: {error}") from error
+    script = rounds(faults_of(case), asked.seconds, possible(asked, database))
+    if not script:
+        raise UsageError(f"{options.tape} has no fault that this database can suffer.")
+    planted = None if options.intact else case.setting.planted or asked.planted
+    kills = sum(fault.kind.startswith("kill") for fault in script)
+    return replace(asked, planted=planted, script=tuple(script), kills=kills)
+
+
 def _command(options: argparse.Namespace, asked: Options) -> str:
     """What does the same again, as far as chance allows."""
     words = [*invocation(), "chaos", "--seed", str(asked.seed), "--minutes", f"{options.minutes:g}"]
@@ -102,9 +124,9 @@ def _command(options: argparse.Namespace, asked: Options) -> str:
         words += [f"--{name}", str(getattr(asked, name))]
     if options.database:
         words += ["--database", shown(options.database)]
-    for name in ("restart", "planted"):
+    for name in ("restart", "planted", "tape"):
         words += [f"--{name}", getattr(options, name)] if getattr(options, name) else []
-    return shlex.join(words)
+    return shlex.join([*words, *(["--intact"] if options.intact else [])])
 
 
 def verdict_of(outcome: Outcome, kills: int) -> Verdict:

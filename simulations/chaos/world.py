@@ -189,8 +189,8 @@ class World:
         ground = Story(self, 1_000_000, 0)  # where those stand who belong to no story
         remotes = [ground.spawn(f"x{n}", RemoteWorker(ground, f"x{n}").live()) for n in range(REMOTES)]
         options = self._options
-        planned = plan(options.seed, options.seconds, options.kills, possible(options, self._database))
-        await faults.carry_out(planned)
+        can = possible(options, self._database)
+        await faults.carry_out(options.script or plan(options.seed, options.seconds, options.kills, can))
         self.outcome.phase = "settling"
         self.film.emit("phase", name="heal")
         self.healed = True

@@ -9,19 +9,23 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Choices:
-    """One way: what is answered first is given, then it is always 0."""
+    """One way: what is answered first is given, then it is always 0.
+
+    `strayed`: the play offered less than it did when the way was found. It goes on with 0, and nothing parts from it.
+    """
 
     given: Sequence[int] = ()
     taken: list[int] = field(default_factory=list[int])
     widths: list[int] = field(default_factory=list[int])
     costs: list[int] = field(default_factory=list[int])
+    strayed: bool = False
 
     def choose(self, options: int, cost: int = 0) -> int:
         """One of so many; any but the first costs that much."""
         place = len(self.taken)
-        answer = self.given[place] if place < len(self.given) else 0
+        answer = self.given[place] if place < len(self.given) and not self.strayed else 0
         if answer >= options:
-            raise RuntimeError(f"choice {place} was one of more than {options}: the play is not the same twice")
+            self.strayed, answer = True, 0
         self.taken.append(answer)
         self.widths.append(options)
         self.costs.append(cost)
@@ -34,7 +38,7 @@ class Choices:
 
     def others(self, budget: int | None) -> Iterator[list[int]]:
         """The ways that part from this one after what was given, and cost no more than that."""
-        for place in range(len(self.given), len(self.taken)):
+        for place in range(len(self.given), 0 if self.strayed else len(self.taken)):
             before = Choices(taken=self.taken[:place], costs=self.costs[:place])
             if budget is None or before.spent + self.costs[place] <= budget:
                 yield from ([*before.taken, other] for other in range(1, self.widths[place]))

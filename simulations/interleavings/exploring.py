@@ -41,6 +41,8 @@ class Explored:
     """Whether the budget's number of orders left some out that have few enough switches."""
     more: bool = False
     """Whether there are orders with more switches."""
+    strayed: int = 0
+    """Played otherwise than meant: of several that wait for one lock, the database says who gets it."""
     allowed: int = 0
     """Outcomes that some serial order comes to."""
     seen: set[Outcome] = field(default_factory=set[Outcome])
@@ -74,6 +76,7 @@ def _orders(stage: Stage, explored: Explored, budget: Budget) -> Iterator[Played
             explored.cut = True
             break
         tried.add(tuple(choices.taken))
+        explored.strayed += choices.strayed
         explored.more |= len(list(choices.others(None))) > len(list(choices.others(budget.switches)))
         yield played
     chance = random.Random(budget.seed)

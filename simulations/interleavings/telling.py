@@ -76,7 +76,8 @@ def _told(name: str, explored: Explored, budget: Budget) -> str:
         which = "up to the first that is wrong"
     chance = f", {explored.sampled:,} of them by chance" if explored.sampled else ""
     outcomes = f"{len(explored.seen)} of {explored.allowed} outcomes"
-    return f"{name:<32} {explored.orders:>6,} orders ({which}{chance}), {outcomes}"
+    strayed = f", {explored.strayed:,} strayed" if explored.strayed else ""
+    return f"{name:<32} {explored.orders:>6,} orders ({which}{chance}{strayed}), {outcomes}"
 
 
 def _broken(name: str, explored: Explored) -> list[str]:
@@ -96,6 +97,7 @@ def _json(explored: Explored) -> dict[str, Any]:
     return {
         "orders": explored.orders,
         "sampled": explored.sampled,
+        "strayed": explored.strayed,
         "cut": explored.cut,
         "more": explored.more,
         "outcomes": len(explored.seen),

@@ -19,6 +19,8 @@ from .chaos_on_postgres import chaos
 
 SMALL = ("--workers", "3", "--readers", "20", "--json")
 
+CORPUS = Path(__file__).parents[2] / "simulations" / "corpus"
+
 pytestmark = pytest.mark.slow
 
 
@@ -69,3 +71,25 @@ def test_a_planted_bug_is_found(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert (tmp_path / "chaos-5" / "w0.log").exists()
     assert list((tmp_path / "chaos-5").glob("history-*.jsonl"))
     assert f"--planted {bug}" in outcome["command"]
+
+
+@pytest.mark.parametrize(
+    ("tape", "finds"),
+    [("take-over-without-epoch", "epoch-step"), ("drain-looks-like-an-end", "clean-end")],
+)
+def test_what_a_tape_does_to_a_world_it_does_to_real_processes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tape: str, finds: str
+) -> None:
+    """The shrunk tape of a planted bug: its faults bring the bug out in reality, too, and nothing without the bug."""
+    given = ["chaos", "--minutes", "0.4", *SMALL, "--found", str(tmp_path), "--tape", str(CORPUS / f"{tape}.json")]
+    code = main(given)
+    outcome = told(capsys)
+    assert (code, outcome["violation"]["name"]) == (Verdict.VIOLATION, finds), outcome
+    code = main([*given, "--intact"])
+    outcome = told(capsys)
+    assert (code, outcome["verdict"]) == (Verdict.CLEAN, "clean"), outcome
+
+
+def test_a_tape_without_a_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chaos", "--tape", str(CORPUS / "reader-skips-a-gap.json")]) == Verdict.USAGE
+    assert "no fault that this database can suffer" in capsys.readouterr().err
