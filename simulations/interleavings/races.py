@@ -187,6 +187,42 @@ def _handoff_and_its_end(scene: Scene) -> Sequence[Group]:
     ]
 
 
+def _handoff_and_expiry(scene: Scene) -> Sequence[Group]:
+    session = scene.session()
+    epoch: int = scene.do(lambda use: use.sessions.resume(TENANT, session, "ada")).epoch
+    scene.do(lambda use: use.handoffs.request(TENANT, session, "h", 5.0))
+    scene.do(lambda use: use.handoffs.ready(TENANT, session, "h", epoch))
+    scene.clock.advance(5)
+    return [lambda use: use.sessions.resume(TENANT, session, "bob", handoff_id="h")], [_sweep]
+
+
+def _memory_and_take_over(scene: Scene) -> Sequence[Group]:
+    session = scene.session()
+    epoch: int = scene.do(lambda use: use.sessions.resume(TENANT, session, "ada")).epoch
+    return [lambda use: use.sessions.append_memory(TENANT, session, "m", epoch, Idempotency("key", "same"))], [
+        lambda use: use.sessions.resume(TENANT, session, "bob", takeover=True)
+    ]
+
+
+def _interrupt_and_end(scene: Scene) -> Sequence[Group]:
+    run = scene.running().run
+    return [_start(run.session_id, on_busy="interrupt")], [_complete(run)]
+
+
+def _delete_and_start(scene: Scene) -> Sequence[Group]:
+    session = scene.session()
+    return [lambda use: use.sessions.delete(TENANT, session, None)], [_start(session, "key")]
+
+
+def _summaries(scene: Scene) -> Sequence[Group]:
+    session = scene.session()
+    scene.do(lambda use: use.sessions.append_memory(TENANT, session, "m", None))
+    scene.clock.advance(LIMITS.session_grace_s)
+    return [lambda use: use.summaries.claim(TENANT, session, "s1")], [
+        lambda use: use.summaries.claim(TENANT, session, "s2")
+    ]
+
+
 def _crossing_groups(scene: Scene) -> Sequence[Group]:
     """Each locks what the other needs next."""
     one, two = scene.pending(), scene.pending()
@@ -221,6 +257,11 @@ _SCENES: Final[Mapping[str, Callable[[Scene], Sequence[Group]]]] = {
     "complete, enqueue": _end_and_next,
     "resume, take over a session": _owners,
     "handoff ready, abandoned": _handoff_and_its_end,
+    "handoff taken, expired": _handoff_and_expiry,
+    "memory, take over its session": _memory_and_take_over,
+    "interrupt, complete": _interrupt_and_end,
+    "delete, start with a key": _delete_and_start,
+    "summary, summary": _summaries,
     "two groups that cross": _crossing_groups,
     "two groups with output": _groups_of_output,
     "append, take-over, cancel": _three,

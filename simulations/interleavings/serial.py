@@ -44,7 +44,7 @@ def _told(result: Result | None) -> str:
         return "nothing"
     error = result.error
     if isinstance(error, ReattachError):
-        return f"{type(error).__name__} {error.fields!r}"
+        return f"{type(error).__name__} {to_json(error.fields, fallback=repr).decode()}"
     return to_json(result.value, fallback=repr).decode()
 
 
