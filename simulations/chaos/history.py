@@ -42,6 +42,8 @@ def _lines(story: "Story", rows: Rows) -> Iterator[dict[str, Any]]:
     for one in story.deliveries:
         came = b"".join(one.pieces).decode(errors="backslashreplace")
         yield {"reader": one.who, "asked": asdict(one.asked), "came": came, "end": one.end}
+    for following in story.followings:
+        yield {"reader": following.who, "asked": asdict(following.asked), "told": following.told}
     for (run_id, approval_id), operations in story.board.decisions.items():
         yield {"run": run_id, "approval": approval_id, "operations": [str(one) for one in operations]}
     for run_id, operations in story.board.endings.items():

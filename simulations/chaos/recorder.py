@@ -60,24 +60,27 @@ class RecordedFollowing:
     """What one call of `Client.follow` did and handed on."""
 
     def __init__(self, asked: Asked, who: str) -> None:
-        self._asked = asked
-        self._who = who
+        self.asked = asked
+        self.who = who
+        self.told: list[str] = []
+        """What befell it, in short: cursors it came with, breaks, the frames it was handed."""
         self._calls: list[Callable[[Following], None]] = []
         self.frames = 0
-        self.connections = 0
 
     def comes(self, cursor: str | None, seq: int, now: float, wait_s: float, patience: Patience) -> None:
         """It asks for the stream."""
-        self.connections += 1
+        self.told.append(f"comes with {cursor or seq}")
         self._calls.append(lambda following: following.comes(cursor, seq, now, wait_s, patience))
 
     def breaks(self, now: float) -> None:
         """A connection of it is over."""
+        self.told.append("breaks")
         self._calls.append(lambda following: following.breaks(now))
 
     def take(self, frame: Frame) -> None:
         """The next frame that whoever iterates gets."""
         self.frames += frame.id is not None
+        self.told.append(f"{frame.type} {frame.id or ''}".rstrip())
         self._calls.append(lambda following: following.take(frame))
 
     def ended(self) -> None:
@@ -86,11 +89,11 @@ class RecordedFollowing:
 
     def raised(self, error: Exception) -> NoReturn:
         """It gave up: that is wrong whatever the log says. Raises a Violation."""
-        Following(Log(), self._asked, self._who).raised(error)
+        Following(Log(), self.asked, self.who).raised(error)
 
     def judge(self, log: Log) -> None:
         """Raises a Violation."""
-        following = Following(log, self._asked, self._who, late_s=math.inf)
+        following = Following(log, self.asked, self.who, late_s=math.inf)
         for call in self._calls:
             call(following)
 

@@ -109,8 +109,11 @@ class Story:
         self._author, self._intruder = Client(self, f"{self.name}a"), Client(self, f"{self.name}i")
         self._people = [Deciding(self._author, self.board), Deciding(Client(self, f"{self.name}b"), self.board)]
         self.session_id = session_id = await self._begin()
-        onlooker = reader(Client(self, f"{self.name}s"), session_id=session_id, restless=RESTLESS, took=self._saw)
-        watching = self.spawn(f"{self.name}s", onlooker.follow())
+        onlooker = reader(Client(self, f"{self.name}s"), session_id=session_id, took=self._saw)
+        # This one may jump over an end: whoever comes back for a snapshot is told how things are, not how they came.
+        restless = reader(Client(self, f"{self.name}z"), session_id=session_id, restless=RESTLESS)
+        for name, one in (("s", onlooker), ("z", restless)):
+            self.spawn(f"{self.name}{name}", one.follow())
         for turn in range(1 + self.tape.draw("turns", TURNS_MAX)):
             if turn and self.healed:
                 break
@@ -118,7 +121,7 @@ class Story:
         for run_id in self.told:
             await self._ended.setdefault(run_id, asyncio.Event()).wait()  # the onlooker has seen every end
         onlooker.stop()
-        await watching
+        restless.stop()
         await asyncio.gather(*self._tasks)
 
     def waiting(self) -> list[asyncio.Task[None]]:
