@@ -32,7 +32,7 @@ from .http.broadcaster import Broadcaster, StreamTimes
 from .http.connection import Connection
 from .http.stream import RunEvents, SessionEvents
 from .mcp import is_installed
-from .stopping import leave_behind, stop_asked
+from .stopping import any_of, leave_behind, stop_asked, until_stopped
 from .worker import Worker, WorkerTimes
 from .working import attend
 
@@ -165,12 +165,12 @@ def _worker_times(settings: Settings) -> WorkerTimes:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncGenerator[Service, None]:
-    """A started service; drained and closed at the end."""
+async def running(settings: Settings, replaced: Callable[[], object] = lambda: None) -> AsyncGenerator[Service, None]:
+    """A started service; closed at the end. Once `replaced` is called (see `open_store`), only that is left."""
     clock, ids = system_clock(), system_ids()
     agents = load_agents(settings.agents or DEFAULT_AGENTS)
     mcp = _mcp(settings, ids)
-    async with open_store(settings.database, durability=settings.durability) as store:
+    async with open_store(settings.database, durability=settings.durability, replaced=replaced) as store:
         service = compose(store, settings, clock, ids, agents=agents, name=_process_name(ids), mcp=mcp)
         async with mcp.serving(service.app) if mcp is not None else contextlib.nullcontext():
             service.start()
@@ -206,24 +206,33 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: streams are told to reconnect, runs finish or are handed back."""
+    """Serve until SIGTERM or SIGINT, then drain: streams are told to reconnect, runs finish or are handed back.
+
+    A database that had a fail-over is served anew: what this process knew of it may never have been.
+    """
     stop = stop_asked()
+    await until_stopped(stop, lambda replaced: _serve(settings, stop, replaced, announce))
+
+
+async def _serve(
+    settings: Settings, stop: asyncio.Event, replaced: asyncio.Event, announce: Callable[[str], None]
+) -> None:
     loop = asyncio.get_running_loop()
     stuck: list[str] = []
-    async with running(settings) as service:
+    async with running(settings, lambda: loop.call_soon_threadsafe(replaced.set)) as service:
         server = _Server(_uvicorn_config(service.app, settings))
         serving = loop.create_task(server.serve())
-        stopping = loop.create_task(stop.wait())
+        ending = loop.create_task(any_of(stop, replaced))
         listening = loop.create_task(server.listening.wait())
         try:
             await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
             if server.started:
                 announce(_greeting(server, service, settings))
-            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
             _log.info("draining")
-            stuck = await service.drain(settings.drain_grace_s)
+            stuck = await service.drain(0.0 if replaced.is_set() else settings.drain_grace_s)
         finally:
-            stopping.cancel()
+            ending.cancel()
             listening.cancel()
             server.should_exit = True
             await serving
@@ -233,15 +242,24 @@ async def serve(settings: Settings, announce: Callable[[str], None] = print) -> 
 async def work(settings: Settings, announce: Callable[[str], None] = print) -> None:
     """Run agents without a server until SIGTERM or SIGINT, then drain: runs finish or are handed back."""
     stop = stop_asked()
+    await until_stopped(stop, lambda replaced: _work(settings, stop, replaced, announce))
+
+
+async def _work(
+    settings: Settings, stop: asyncio.Event, replaced: asyncio.Event, announce: Callable[[str], None]
+) -> None:
     ids, agents = system_ids(), load_agents(settings.agents or DEFAULT_AGENTS)
-    async with open_store(settings.database, durability=settings.durability) as store:
+    notice = asyncio.get_running_loop().call_soon_threadsafe
+    async with open_store(
+        settings.database, durability=settings.durability, replaced=lambda: notice(replaced.set)
+    ) as store:
         application = _application(store, settings, ids, agents)
         worker = Worker(application, _process_name(ids), _here(agents), _worker_times(settings))
         announce(
             f"Reattach works as {worker.name} (agents: {', '.join(agents)}; database: {settings.database_shown}; "
             f"at most {settings.concurrency} runs at once)"
         )
-        stuck = await attend(worker, stop, settings.drain_grace_s, announce)
+        stuck = await attend(worker, stop, replaced, settings.drain_grace_s, announce)
     leave_behind(stuck)
 
 

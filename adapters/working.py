@@ -4,18 +4,25 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from .stopping import any_of
 from .worker import Worker
 
 PROGRESS_S: Final = 10.0
 """Seconds between two lines about what a worker does; nothing new, no line."""
 
 
-async def attend(worker: Worker, stop: asyncio.Event, grace_s: float, announce: Callable[[str], None]) -> list[str]:
-    """Work until asked to stop, then drain. Returns the names of runs whose agents did not stop."""
+async def attend(
+    worker: Worker, stop: asyncio.Event, replaced: asyncio.Event, grace_s: float, announce: Callable[[str], None]
+) -> list[str]:
+    """Work until asked to stop, or until the database was replaced (no run can be finished then), and drain.
+
+    Returns the names of runs whose agents did not stop.
+    """
     worker.start()
     reporting = asyncio.get_running_loop().create_task(_report(worker, announce))
-    await stop.wait()
+    await any_of(stop, replaced)
     reporting.cancel()
+    grace_s = 0.0 if replaced.is_set() else grace_s
     announce(f"draining: {_runs(worker.busy)} under way, {grace_s:g} s to finish")
     stuck = await worker.drain(grace_s)
     announce(f"drained: {_runs(worker.taken)} taken in all, {worker.handed_back} handed back")

@@ -62,8 +62,8 @@ class Cursor(NamedTuple):
 
     An empty session has a place too, before its first run: its own id stands for the run's, with epoch and seq 0.
 
-    `generation` counts restores of the store, `epoch` is that of the row at `seq`: with both, a log that was
-    restored or that regrew after a fail-over is told from the one the reader knew.
+    `generation` counts restores and fail-overs of the store, `epoch` is that of the row at `seq`: with both, a log
+    that was restored or that regrew is told from the one the reader knew.
     """
 
     run_id: RunId

@@ -292,7 +292,7 @@ class Store(Protocol):
 
     @property
     def generation(self) -> int:
-        """+1 at each restore of the store."""
+        """+1 at each restore of the store, and at each fail-over of its database."""
         ...
 
     async def run_view(self, run_id: RunId) -> RunView | None: ...

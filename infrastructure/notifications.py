@@ -8,11 +8,14 @@ carries only who rang. Whether LISTEN works at all (a pooler in between may swal
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
 from .postgres import connection_string
+
+if TYPE_CHECKING:
+    from .eventstore.lineage import Lineage
 
 CHANNEL: Final = "reattach"
 
@@ -52,10 +55,12 @@ class Notifications:
     Started with the first listener and stopped with the last; the bell is rung also while nobody listens here.
     """
 
-    def __init__(self, url: str, busy: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, url: str, busy: Callable[[], bool] = lambda: False, lineage: "Lineage | None" = None) -> None:
+        """`busy`: what the last wake-up caused to be read is still being read. `lineage` is told what is seen."""
         self._url = connection_string(url)
         self._name = secrets.token_hex(8)
         self._busy = busy
+        self._lineage = lineage
         self._changed: Callable[[], None] = lambda: None
         self._listening: list[asyncio.Task[None]] = []
         self._ringing: asyncio.Task[None] | None = None
@@ -186,11 +191,18 @@ class Notifications:
                     if self._connection is None:
                         self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
                         await self._connection.execute("SET synchronous_commit=off")
+                        await self._notice(self._connection)
                     cursor = await self._connection.execute(statement.encode(), parameters)
                     return await cursor.fetchone()
             except (psycopg.Error, OSError):  # or TimeoutError, which is one
                 await self._drop()
                 return None
+
+    async def _notice(self, connection: "psycopg.AsyncConnection[Any]") -> None:
+        """A process that nobody asks for anything has to see a fail-over, too: its readers wait for what won't come."""
+        if self._lineage is not None:
+            cursor = await connection.execute(self._lineage.question.encode())
+            self._lineage.is_same(await cursor.fetchone())
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

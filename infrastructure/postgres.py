@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Buffer, Dumper, Loader
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import make_url
 
@@ -162,10 +162,15 @@ class PostgresConnection:
 
 
 def connection_string(url: str) -> str:
-    """What libpq reads, of a URL with any driver's name in it. Raises ConfigurationError."""
+    """What libpq reads, of a URL with any driver's name in it. Raises ConfigurationError.
+
+    Of several hosts the primary is meant, unless the URL says `target_session_attrs`.
+    """
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    wanted = {"target_session_attrs": "primary"} | conninfo_to_dict(plain)
     return make_conninfo(
         plain,
+        target_session_attrs=wanted["target_session_attrs"],
         connect_timeout=CONNECT_TIMEOUT_S,
         keepalives_idle=KEEPALIVE_IDLE_S,
         keepalives_interval=KEEPALIVE_INTERVAL_S,

@@ -79,6 +79,20 @@ class Server:
         """Stop it: `immediate` is a crash, `fast` an orderly end."""
         self._run("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
 
+    def standby(self) -> "Server":
+        """A hot standby that follows it, asynchronously; started. Remove it."""
+        other = new_server(**self.settings)
+        if os.geteuid() == 0:
+            shutil.chown(other.directory, UNPRIVILEGED)
+        options = ("-h", str(self.directory), "-U", "postgres", "-D", other._data, "-R", "-X", "stream", "-c", "fast")
+        other._run("pg_basebackup", *options, "--no-sync")
+        other.start()
+        return other
+
+    def promote(self) -> None:
+        """Make a standby the primary, of a timeline of its own; it takes writes on return."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-t", START_TIMEOUT_S, "promote")
+
     def remove(self) -> None:
         """Stop it, and forget everything."""
         with_pid = self.directory / "data" / "postmaster.pid"

@@ -1,6 +1,7 @@
 """The event store: `open_store` gives the one that a database URL names."""
 
 import sqlite3
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from ...domain.errors import ConfigurationError
 from ...domain.ports import Clock
 from ..clock import SystemClock
 from ..codec import Codec
+from ..driver import domain_errors
 from ..migrations import migrate
 from ..sqlite import Durability, connect_reader, connect_writer, database_path
 from ..wakeups import POLL_INTERVAL_S, Wakeups
@@ -37,14 +39,17 @@ def open_store(
     durability: Durability = "strict",
     codec: Codec | None = None,
     poll_interval_s: float = POLL_INTERVAL_S,
+    replaced: Callable[[], object] = lambda: None,
 ) -> LogStore:
     """The store in this database; `async with` it, or `start` and `close` it.
 
     Without a `clock` the store has its own: this machine's for a file, the server's where there is one. Raises
-    ConfigurationError for a URL that is not supported; `start` does for a database that can't be used.
+    ConfigurationError for a URL that is not supported; `start` does for a database that can't be used. `replaced` is
+    called, on any thread, when the database has been replaced by another one with a history of its own (a fail-over):
+    this store then reads and writes nothing more, and has to be opened anew.
     """
     if is_postgres(url):
-        return _postgres(url, clock, durability, codec or Codec())
+        return _postgres(url, clock, durability, codec or Codec(), replaced)
     path = database_path(url)
     sealed = codec or Codec()
 
@@ -85,29 +90,39 @@ def migrate_database(url: str) -> str | None:
     return migrate_postgres(url)
 
 
-def _postgres(url: str, clock: Clock | None, durability: Durability, codec: Codec) -> "PostgresStore":
+def _postgres(
+    url: str, clock: Clock | None, durability: Durability, codec: Codec, replaced: Callable[[], object]
+) -> "PostgresStore":
     _check_driver(url)
     from ..migrations.postgres import check_schema  # noqa: PLC0415  - psycopg is an extra
     from ..notifications import Notifications  # noqa: PLC0415  - as above
     from ..postgres import PostgresConnection, connect  # noqa: PLC0415  - as above
+    from .lineage import Lineage  # noqa: PLC0415  - as above
     from .postgres_reads import PostgresReads, ReadPool  # noqa: PLC0415  - as above
     from .postgres_recorder import PostgresRecorder  # noqa: PLC0415  - as above
     from .postgres_store import PostgresStore  # noqa: PLC0415  - as above
     from .postgres_writer import PostgresWriter  # noqa: PLC0415  - as above
 
+    lineage = Lineage(replaced)
+
     def writes() -> PostgresConnection:
-        return connect(url, durability)
+        return lineage.admit(connect(url, durability))
 
     def reads() -> PostgresReads:
-        return PostgresReads(lambda: connect(url, reads=True), codec)
+        return PostgresReads(lambda: lineage.admit(connect(url, reads=True)), codec)
+
+    def prepare() -> None:
+        check_schema(url)
+        with domain_errors():
+            lineage.begin(connect(url, durability))
 
     library = Library(PostgresRecorder(writes), codec)
     pool = ReadPool(reads)
     return PostgresStore(
-        check_schema=lambda: check_schema(url),
+        prepare=prepare,
         committer=ThreadCommitter(PostgresWriter(writes, library, codec, clock)),
         pool=pool,
-        notifications=Notifications(url, lambda: pool.busy),
+        notifications=Notifications(url, lambda: pool.busy, lineage),
         release=library.close,
     )
 

@@ -6,7 +6,7 @@ oldest transaction that is still open: no lock, nothing skipped.
 """
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -21,13 +21,16 @@ _facts = events.c.feed_id.is_not(None)
 _row = (events.c.version, events.c.frames, events.c.epoch, events.c.topic, events.c.state, events.c.checksum)
 _feed = events.c.feed_id
 
-# After a dump was loaded into another cluster, whose transaction ids begin anew, this is raised beyond the last place.
 _offset = sa.select(meta.c.value).where(meta.c.key == "feed").scalar_subquery()
+_bits: sa.ColumnElement[Any] = sa.literal_column(f"{FACT_BITS}")
+
+
+def _number(xid: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.cast(xid, sa.Text), sa.BigInteger)
 
 
 def _place(xid: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    number = sa.cast(sa.cast(xid, sa.Text), sa.BigInteger)
-    return (number + _offset).op("<<")(sa.literal_column(f"{FACT_BITS}"))
+    return (_number(xid) + _offset).op("<<")(_bits)
 
 
 _settled = sa.and_(FED, _feed < _place(sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())))
@@ -46,6 +49,13 @@ INSERT_FACT: Final = compiled(
 ADVANCE_FEED: Final = compiled(sa.update(meta).where(meta.c.key == "feed").values(value=meta.c.value + _p("count")))
 _end = sa.select(sa.func.max(_feed)).where(_facts)
 SELECT_FEED_END: Final = compiled(_end, _end.where(_settled))
+
+_reached = sa.func.coalesce(_end.where(FED).scalar_subquery(), 0).op(">>")(_bits)
+_behind = _reached + 1 - _number(sa.func.pg_current_xact_id())
+RAISE_FEED: Final = Sql.of(
+    "", sa.update(meta).where(meta.c.key == "feed").values(value=sa.func.greatest(meta.c.value, _behind))
+)
+"""PostgreSQL, where transaction ids begin anew (another cluster): those to come stand behind the last place."""
 
 
 @lru_cache(VARIANTS)

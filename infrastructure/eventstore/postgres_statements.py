@@ -9,9 +9,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from .compiling import Sql
+from .compiling import Sql, upsert
 from .compiling import p as _p
-from .schema import NOT_QUEUED, PENDING, RUNNING, WAITING, Id, Integer, events, messages, parts, runs, sessions
+from .schema import NOT_QUEUED, PENDING, RUNNING, WAITING, Id, Integer, events, messages, meta, parts, runs, sessions
 from .statements import MESSAGE, VIEW
 
 ROWS_MAX: Final = 1_000_000
@@ -181,3 +181,10 @@ AWAIT_RUN: Final = _only(
     sa.select(runs.c.version).where(runs.c.run_id == _p("id")).with_for_update(key_share=True, of=[runs])
 )
 """Wait until nobody else has the run in hand."""
+
+# The history we are in.
+
+_generation = meta.c.key == "generation"
+LOCK_GENERATION: Final = _only(sa.select(meta.c.value).where(_generation).with_for_update())
+RAISE_GENERATION: Final = _only(sa.update(meta).where(_generation).values(value=meta.c.value + 1))
+WRITE_META: Final = upsert(meta, "value")

@@ -20,7 +20,7 @@ class PostgresStore(LogStore):
 
     def __init__(
         self,
-        check_schema: Callable[[], None],
+        prepare: Callable[[], None],
         committer: Committer,
         pool: ReadPool,
         notifications: Notifications,
@@ -28,13 +28,13 @@ class PostgresStore(LogStore):
     ) -> None:
         super().__init__(committer, notifications.telling, release)
         self._notifications = notifications
-        self._check_schema = check_schema
+        self._prepared = prepare
         self._pool = pool
         self._open = False
         self._logs = GroupedReads(self._ask)
 
     async def _prepare(self) -> None:
-        await asyncio.to_thread(self._check_schema)
+        await asyncio.to_thread(self._prepared)
         self._open = True
 
     def _tell(self, commits: Sequence[News]) -> None:

@@ -180,6 +180,6 @@ sa.Index("idempotency_age", idempotency.c.created_at)
 meta = sa.Table(
     "meta",
     metadata,
-    sa.Column("key", sa.Text, primary_key=True),  # generation, feed
+    sa.Column("key", sa.Text, primary_key=True),  # generation, feed; on PostgreSQL what `lineage.History` names
     sa.Column("value", Integer, nullable=False),
 )

@@ -163,7 +163,7 @@ class LogStore(ABC):
 
     @property
     def generation(self) -> int:
-        """+1 at each restore of the store."""
+        """+1 at each restore of the store, and at each fail-over of its database."""
         return self._generation
 
     async def run_view(self, run_id: RunId) -> RunView | None:
