@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from .postgres import connection_string
+from .postgres import BACKEND, connection_string, is_pooled
 
 if TYPE_CHECKING:
     from .eventstore.lineage import Lineage
 
 CHANNEL: Final = "reattach"
+
+RING: Final = "SELECT pg_notify(%s, %s), set_config('synchronous_commit', 'off', true)"
+"""A bell need not survive a crash. Said for this transaction alone: a pooled session is somebody else's next."""
 
 LISTEN: Final = f"LISTEN {CHANNEL}".encode()
 
@@ -69,6 +72,7 @@ class Notifications:
         self._woke_at = 0.0
         self._wake: asyncio.TimerHandle | None = None
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._pooled = False
         self._connecting = asyncio.Lock()
         self.hears = False
         """Whether notifications arrive here: the last bell of our own did."""
@@ -124,7 +128,7 @@ class Notifications:
     async def _rung(self) -> None:
         """Ring once for everything that is due."""
         self._due.clear()
-        row = await self._asked("SELECT pg_notify(%s, %s)", (CHANNEL, self._name))
+        row = await self._asked(RING, (CHANNEL, self._name))
         if row is None:
             self._due.set()
         elif self._rung_at is None:
@@ -137,6 +141,8 @@ class Notifications:
             try:
                 connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
                 async with connection:
+                    if is_pooled(connection.info, await _row(connection, BACKEND)):
+                        return  # what we would hear may be told to whoever has the session by then; we look instead
                     await connection.execute(LISTEN)
                     self._wake_up()  # whatever was told while nobody listened was told in vain
                     self.announce()
@@ -188,23 +194,33 @@ class Notifications:
         async with self._connecting:
             try:
                 async with asyncio.timeout(ASKED_S):
-                    if self._connection is None:
-                        self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
-                        await self._connection.execute("SET synchronous_commit=off")
-                        await self._notice(self._connection)
-                    cursor = await self._connection.execute(statement.encode(), parameters)
+                    connection = self._connection
+                    if connection is None or self._pooled:
+                        connection = await self._noticing()
+                    cursor = await connection.execute(statement.encode(), parameters)
                     return await cursor.fetchone()
             except (psycopg.Error, OSError):  # or TimeoutError, which is one
                 await self._drop()
                 return None
 
-    async def _notice(self, connection: "psycopg.AsyncConnection[Any]") -> None:
-        """A process that nobody asks for anything has to see a fail-over, too: its readers wait for what won't come."""
+    async def _noticing(self) -> "psycopg.AsyncConnection[Any]":
+        """The connection. A process that nobody asks for anything has to see a fail-over, too: its readers wait.
+
+        Each new connection says so, and behind a pooler each look: there the primary is replaced without our knowing.
+        """
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+            self._pooled = is_pooled(connection.info, await _row(connection, BACKEND))
         if self._lineage is not None:
-            cursor = await connection.execute(self._lineage.question.encode())
-            self._lineage.is_same(await cursor.fetchone())
+            self._lineage.is_same(await _row(connection, self._lineage.question.encode()))
+        return connection
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _row(connection: "psycopg.AsyncConnection[Any]", statement: bytes) -> Any:
+    return await (await connection.execute(statement)).fetchone()

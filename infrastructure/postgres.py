@@ -50,12 +50,13 @@ UNACKNOWLEDGED_MS: Final = 15_000
 STREAMED_ROWS: Final = 1_000
 """Rows of a long result that are fetched at once."""
 
-_SESSION: Final = {
+_PATIENCE: Final[dict[str, object]] = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
     "lock_timeout": GROUP_LOCK_TIMEOUT_MS,
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
-    "default_transaction_isolation": "'read committed'",
-    "timezone": "'UTC'",
+}
+_SESSION: Final[dict[str, object]] = {
+    **_PATIENCE,
     # Every statement of ours has its index. A plan made while a table was empty must not scan it once it is full.
     # Nor may it sort what an index has in order: all of a session for its newest messages.
     "enable_seqscan": "off",
@@ -66,7 +67,10 @@ _SESSION: Final = {
     "jit": "off",
 }
 
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+BACKEND: Final = b"SELECT pg_backend_pid()"
 
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 """serialization_failure, deadlock_detected, lock_not_available."""
@@ -104,10 +108,19 @@ class _Uuid(Loader):
 
 
 class PostgresConnection:
-    """A psycopg connection with the face of a `driver.Connection`. Transactions are begun and ended by statements."""
+    """A psycopg connection with the face of a `driver.Connection`. Transactions are begun and ended by statements.
 
-    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+    Behind a pooler that hands a session from one client to the next (`pooled`) nothing may be set for the session:
+    whoever has it next would get our settings, and we others'. There each transaction says its own.
+    """
+
+    def __init__(
+        self, connection: "psycopg.Connection[tuple[Any, ...]]", each_time: Mapping[str, object] | None = None
+    ) -> None:
+        """`each_time`: what to set in each transaction of a pooled connection."""
         self.raw = connection
+        self.pooled = each_time is not None
+        self._begin = ";".join([_BEGIN, *(f"SET LOCAL {name}={value}" for name, value in (each_time or {}).items())])
         self._facts = 0
 
     @property
@@ -140,7 +153,7 @@ class PostgresConnection:
         """Begin a transaction; the server's clock, in microseconds since 1970. Raises DriverError."""
         patience = f"SET LOCAL lock_timeout={lock_timeout_ms};" if lock_timeout_ms is not None else ""
         self._facts = 0
-        cursor = self._execute(f"BEGIN;{patience}{_CLOCK}")
+        cursor = self._execute(f"{self._begin};{patience}{_CLOCK}")
         while cursor.nextset():
             pass
         row = cursor.fetchone()
@@ -182,11 +195,8 @@ def connection_string(url: str) -> str:
 
 def connect(url: str, durability: Durability = "strict", *, reads: bool = False) -> PostgresConnection:
     """A connection as the store uses them; `reads`: it can't write. Raises DriverError."""
-    settings: dict[str, object] = dict(_SESSION)
-    if durability == "relaxed":
-        settings["synchronous_commit"] = "off"
-    if reads:
-        settings["default_transaction_read_only"] = "on"
+    relaxed: dict[str, object] = {"synchronous_commit": "off"} if durability == "relaxed" else {}
+    readonly: dict[str, object] = {"default_transaction_read_only": "on"} if reads else {}
     try:
         connection = TimedConnection.connect(
             connection_string(url),
@@ -195,17 +205,26 @@ def connect(url: str, durability: Durability = "strict", *, reads: bool = False)
         )
     except psycopg.Error as error:
         raise Lost(StoreUnavailable(f"The database can't be reached: {_said(error)}.")) from error
-    adapted = PostgresConnection(connection)
     connection.adapters.register_dumper(bytes, _Bytes)
     connection.adapters.register_dumper(int, Int8BinaryDumper)
     connection.adapters.register_loader("uuid", _Uuid)
     try:
+        with translated(connection):
+            if is_pooled(connection.info, connection.execute(BACKEND).fetchone()):
+                return PostgresConnection(connection, _PATIENCE | relaxed)
+        adapted = PostgresConnection(connection)
         # Not as options of the connection: a pooler in between would refuse those.
+        settings = _SESSION | relaxed | readonly
         adapted.execute(";".join(f"SET {name}={value}" for name, value in settings.items()))
     except DriverError:
         connection.close()
         raise
     return adapted
+
+
+def is_pooled(info: psycopg.ConnectionInfo, backend: Any) -> bool:
+    """Whether a pooler stands between, by the answer to `BACKEND`: it names another process than the greeting did."""
+    return bool(backend[0] != info.backend_pid)
 
 
 class Streamed:

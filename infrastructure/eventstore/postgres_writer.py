@@ -133,6 +133,8 @@ class PostgresWriter(GroupWriter):
 
     def _at_once(self, group: Sequence[Work]) -> _Round:
         """Appends of different runs in one statement that is its own transaction; those that landed."""
+        if self._opened().pooled:  # outside a transaction it would have no time-outs
+            return self._round(group, range(len(group)))
         done = _Round()
         self._follow_landed(self._opened(), group, range(len(group)), done)
         return done
