@@ -1,6 +1,7 @@
 """What an asynchronous standby had not received is lost with the primary. Readers are told; nothing is spliced."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from reattach.infrastructure.migrations.postgres import migrate
 from reattach.infrastructure.verify import breaks
 
 from .. import postgres
+from ..cli.command import CommandLine, Running
 from ..postgres import NoPostgres, new_server, text
 from .fickle_agent import PIECES
 from .server import FAST, TIMEOUT_S, Server, free_port
@@ -86,6 +88,20 @@ def serve(pair: Pair, tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.kill()
 
 
+@pytest.fixture
+def work(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], Running]]:
+    """A process that only works: it has to see the fail-over by itself."""
+    line = CommandLine(FAST, capsys)
+
+    def start() -> Running:
+        worker = line.start("worker", "--database", pair.url, *AGENT)
+        worker.until_answer("\n")  # it has said that it works
+        return worker
+
+    yield start
+    line.kill()
+
+
 async def follow(
     url: str, run_id: str, after: str | None = None, seen: Callable[[], None] | None = None
 ) -> list[Frame]:
@@ -108,17 +124,18 @@ def words(state: Fields) -> list[str]:
 
 @pytest.mark.parametrize("claimed", [False, True], ids=["claim-lost", "frames-lost"])
 def test_who_saw_what_was_lost_is_given_what_is_there(
-    pair: Pair, serve: Callable[..., Server], *, claimed: bool
+    pair: Pair, serve: Callable[..., Server], work: Callable[[], Running], *, claimed: bool
 ) -> None:
     """The run is claimed again under the very epoch that the lost claim had, and says other things at the same seqs."""
     server = serve("--no-worker")
     run = server.post(f"/v1/sessions/{server.session()}/runs", {"agent": "fickle", "input": "go"}).json()
+    worker: Running | None = None
     if claimed:
         serve()
         pair.part(rows=8)
     else:
         pair.part(rows=3)
-        serve()
+        worker = work()
     url, run_id = server.url, run["run_id"]
     stayed = asyncio.run(follow(url, run_id, seen=pair.fail_over))
     there = fold(asyncio.run(follow(url, run_id))).state()
@@ -132,3 +149,6 @@ def test_who_saw_what_was_lost_is_given_what_is_there(
     assert len(said) == PIECES
     assert len(set(said)) == 1, "what two attempts said was spliced"
     assert not list(breaks(pair.url))
+    if worker is not None:
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.end().out.count("Reattach works as") == 2, "it works on under another name"
