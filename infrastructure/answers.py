@@ -14,7 +14,6 @@ T = TypeVar("T")
 ANSWER_TIMEOUT_S: Final = 10.0
 """Seconds until a statement without an answer takes its connection for dead; more than any of ours may take."""
 
-
 LOOK_S: Final = 0.1
 """Seconds between two looks whether Ctrl-C was pressed; the driver's own figure."""
 
