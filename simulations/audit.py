@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from .campaign import JOBS
-from .job import Task
+from .job import Outcome, Task
+from .misuse import MISUSES
 from .pool import Pool
 from .report import Setting
 from .trace import Divergence, first_divergence
@@ -45,6 +46,8 @@ class Audit:
     worlds: int
     differences: tuple[Difference, ...]
     troubles: tuple[str, ...]
+    misuse: Outcome | None
+    """The first world that ended because of what a user's agent does."""
 
 
 def audit(
@@ -60,6 +63,7 @@ def audit(
     first: dict[int, tuple[str, Variant]] = {}
     different: dict[int, tuple[Variant, Variant]] = {}
     troubles: list[str] = []
+    misuse: Outcome | None = None
     worlds = 0
     for variant in variants:
         tasks = [Task(seed, setting, tracing=True) for seed in (reversed(seeds) if variant.backwards else seeds)]
@@ -71,11 +75,14 @@ def audit(
                 progress(worlds, len(seeds) * len(variants))
                 if outcome.trouble:
                     troubles.append(f"seed {outcome.seed}: {outcome.trouble}")
+                    continue
+                if outcome.violation in MISUSES:
+                    misuse = misuse or outcome
                 digest, of = first.setdefault(outcome.seed, (outcome.digest, variant))
                 if outcome.digest != digest:
                     different.setdefault(outcome.seed, (of, variant))
     differences = [_difference(seed, setting, *pair) for seed, pair in sorted(different.items())]
-    return Audit(len(seeds), worlds, tuple(differences), tuple(troubles))
+    return Audit(len(seeds), worlds, tuple(differences), tuple(troubles), misuse)
 
 
 def _difference(seed: int, setting: Setting, left: Variant, right: Variant) -> Difference:

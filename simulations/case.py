@@ -41,10 +41,10 @@ class Case:
             data: Any = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise UnreadableCase(f"{path} is no {FORMAT}.")
-            decisions = {str(site): [int(value) for value in values] for site, values in data["decisions"].items()}
-            setting = Setting(data.get("planted"), data.get("agents"), data.get("store"))
+            decisions = {str(site): [_answer(value) for value in values] for site, values in data["decisions"].items()}
+            setting = Setting(*(_name(data.get(name)) for name in ("planted", "agents", "store")))
             return cls(decisions, setting, int(data["seed"]), data.get("violation"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UnreadableCase(f"{path} holds no tape.") from error
 
     def write(self, path: Path) -> None:
@@ -72,6 +72,18 @@ class Case:
         """What the file is called unless somebody says otherwise: the same case, the same name."""
         parts = (self.violation or "tape", self.setting.planted or "", str(self.seed))
         return NAME_UNSAFE.sub("-", "_".join(part for part in parts if part)) + ".json"
+
+
+def _answer(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _name(value: object) -> str | None:
+    if not isinstance(value, str | None):
+        raise TypeError(value)
+    return value
 
 
 def replay_command(path: Path, setting: Setting) -> str:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 _ABOUT: Final = "Run the real service in a simulated world, where everything that can go wrong does, from one seed."
 _EPILOG: Final = (
     "Exit codes: 0 nothing found, 1 a promise was broken (the last line replays it), 2 usage, 3 the simulator failed, "
-    "4 not deterministic, 5 a planted bug or a mark was missed, 6 your agent can't be simulated as it is, 130 Ctrl-C."
+    "4 not deterministic, 5 a planted bug or a mark was missed, 6 your agent can't be simulated as it is, 130 Ctrl-C. "
+    "`shrink` and `explain` are about a failure that is known: 0 is that they have done it."
 )
+HASH_SEED_MAX: Final = 2**32 - 1
+"""What PYTHONHASHSEED may be."""
 
 
 def add(commands: Commands) -> None:
@@ -84,7 +87,7 @@ def _judge(actions: Commands) -> None:
     _add_world(audit)
     _add_campaign(audit, "0:40", minutes=False)
     audit.add_argument(
-        "--hash-seeds", type=_numbers, metavar="N,N", help="values of PYTHONHASHSEED to compare (default: 0,1,4711)"
+        "--hash-seeds", type=_hash_seeds, metavar="N,N", help="values of PYTHONHASHSEED to compare (default: 0,1,4711)"
     )
     orders = _action(
         actions, "interleavings", "interleavings.telling:interleavings", "play every order of racing transactions"
@@ -99,9 +102,8 @@ def _judge(actions: Commands) -> None:
 
 
 def _action(actions: Commands, name: str, carried_out_by: str, about: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name, help=about, description=about[0].upper() + about[1:] + ".", epilog=_EPILOG, allow_abbrev=False
-    )
+    sentence = about[0].upper() + about[1:] + "." * (about[-1] != "?")
+    parser = actions.add_parser(name, help=about, description=sentence, epilog=_EPILOG, allow_abbrev=False)
     parser.set_defaults(command=_later(carried_out_by))
     return parser
 
@@ -186,5 +188,8 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+def _hash_seeds(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() and part.isascii() and int(part) <= HASH_SEED_MAX for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} are no hash seeds: numbers up to {HASH_SEED_MAX}, with commas")
+    return tuple(map(int, parts))

@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 from ..adapters.cli.terminal import Terminal
-from .campaign import JOBS, Limits, Tally, run_tasks
+from .campaign import Limits, Tally, run_tasks
 from .crashpoints import PlainWorldFails, points
 from .job import Task
 from .judging import broken
-from .options import setting
+from .options import jobs, setting
 from .pool import JobsFail
 from .progress import StatusLine
 from .saving import require_folder
@@ -34,7 +34,7 @@ def crashpoints(options: argparse.Namespace, terminal: Terminal) -> int:
                 [Task(options.seed, chosen, point=name) for name in names],
                 tally,
                 lambda tally: line.show(f"{tally.worlds} of {len(names)} crash points, {len(tally.failures)} failures"),
-                Limits(options.jobs or JOBS, None, None),
+                Limits(jobs(options, len(names)), None, None),
             )
     except PlainWorldFails as error:
         terminal.result(f"THE SIMULATOR FAILED\n{error}")

@@ -11,8 +11,9 @@ from ..adapters.cli.terminal import Terminal
 from . import catalogue
 from .audit import HASH_SEEDS, Audit
 from .audit import audit as run_audit
-from .campaign import JOBS
-from .options import known_bug, setting
+from .case import run_command
+from .misuse import misused
+from .options import jobs, known_bug, setting
 from .pool import JobsFail
 from .progress import StatusLine
 from .scoreboard import Row, score, shrink_first
@@ -40,7 +41,7 @@ def mutants(options: argparse.Namespace, terminal: Terminal) -> int:
                 seeds,
                 chosen,
                 lambda row: line.show(f"{row.name}: {row.hits} of {row.worlds}"),
-                jobs=options.jobs or JOBS,
+                jobs=jobs(options, len(seeds)),
                 stop_at_first=options.first,
             )
             for row in rows if options.shrink else ():
@@ -69,13 +70,15 @@ def audit(options: argparse.Namespace, terminal: Terminal) -> int:
                 seeds,
                 chosen,
                 lambda done, all_: line.show(f"{done} of {all_} worlds"),
-                jobs=options.jobs or JOBS,
+                jobs=jobs(options, len(seeds)),
                 hash_seeds=options.hash_seeds or HASH_SEEDS,
             )
     except JobsFail as error:
         return broken(error, terminal)
     verdict = Verdict.CLEAN
-    if result.differences:
+    if result.misuse:
+        verdict = Verdict.AGENT
+    elif result.differences:
         verdict = Verdict.NOT_DETERMINISTIC
     elif result.troubles:
         verdict = Verdict.TROUBLE
@@ -90,6 +93,10 @@ def audit(options: argparse.Namespace, terminal: Terminal) -> int:
         terminal.result(str(difference.divergence or "  equal when run alone: what ran before it leaks into it"))
     for text in result.troubles:
         terminal.result(text)
+    if result.misuse:
+        found = result.misuse
+        for text in misused(f"{found.violation} (seed {found.seed})", found.detail, run_command(found.seed, chosen)):
+            terminal.result(text)
     return verdict
 
 
@@ -160,4 +167,5 @@ def _audit_json(result: Audit) -> dict[str, Any]:
             for one in result.differences
         ],
         "troubles": list(result.troubles),
+        "misuse": result.misuse.detail if result.misuse else None,
     }

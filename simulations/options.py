@@ -7,6 +7,7 @@ from ..adapters.cli.exits import UsageError
 from ..domain.errors import ReattachError
 from ..infrastructure.eventstore import is_postgres
 from . import catalogue
+from .campaign import JOBS
 from .report import Setting
 from .shrink import REPLAYS_MAX, SECONDS_MAX, Budget
 from .store.opening import POSTGRES
@@ -14,15 +15,24 @@ from .store.opening import POSTGRES
 
 def setting(options: argparse.Namespace) -> Setting:
     """--planted, --agents, --store and --database. Raises UsageError and ConfigurationError before anything is run."""
-    planted: str | None = getattr(options, "planted", None)
-    if planted is not None:
-        known_bug(planted)
-    if options.agents is not None:
+    chosen = store(getattr(options, "store", None), getattr(options, "database", None))
+    return known(Setting(getattr(options, "planted", None), options.agents, chosen))
+
+
+def known(chosen: Setting) -> Setting:
+    """The setting, if its planted bug and its agents are here. Raises UsageError and ConfigurationError."""
+    if chosen.planted is not None:
+        known_bug(chosen.planted)
+    if chosen.agents is not None:
         from .workload.users import Users  # noqa: PLC0415  - only with agents of one's own
 
-        Users.load(options.agents)
-    chosen = store(getattr(options, "store", None), getattr(options, "database", None))
-    return Setting(planted, options.agents, chosen)
+        Users.load(chosen.agents)
+    return chosen
+
+
+def jobs(options: argparse.Namespace, worlds: int) -> int:
+    """--jobs, or one a core; never more than there are worlds to run."""
+    return min(options.jobs or JOBS, max(1, worlds))
 
 
 def store(name: str | None, database: str | None) -> str | None:

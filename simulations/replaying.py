@@ -1,12 +1,13 @@
 """`reattach simulate run`, `replay`, `shrink` and `explain`: one world, in this process."""
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from ..adapters.cli.exits import UsageError
 from ..adapters.cli.terminal import Terminal
@@ -14,7 +15,7 @@ from .case import Case, UnreadableCase, replay_command, run_command
 from .finding import investigate
 from .job import load_world
 from .misuse import MISUSES, misused
-from .options import budget, setting, store
+from .options import budget, known, setting, store
 from .progress import StatusLine
 from .report import Report, attempt, replayer
 from .saving import require_writable, save
@@ -31,7 +32,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     chosen = setting(options)
     require_writable(options.tape, options.trace, options.html)
     command = run_command(options.seed, chosen)
-    report = attempt(load_world(), Tape(options.seed), chosen, tracing=True)
+    with _aside():
+        report = attempt(load_world(), Tape(options.seed), chosen, tracing=True)
     tape = {options.tape: Case.of(report, chosen).text()} if options.tape else {}
     return _tell(report, options, terminal, command, tape)
 
@@ -42,7 +44,8 @@ def replay(options: argparse.Namespace, terminal: Terminal) -> int:
     require_writable(options.trace, options.html)
     chosen = replace(case.setting, planted=None) if options.intact else case.setting
     command = replay_command(Path(options.tape), chosen) + " --intact" * options.intact
-    report = replayer(load_world(), chosen, seed=case.seed, tracing=True)(case.decisions)
+    with _aside():
+        report = replayer(load_world(), chosen, seed=case.seed, tracing=True)(case.decisions)
     got = report.violation.name if report.violation else None
     if got != case.violation and not options.intact:
         terminal.note(f"The tape was saved with {case.violation or 'no violation'}: code or simulator have changed.")
@@ -58,7 +61,7 @@ def shrink(options: argparse.Namespace, terminal: Terminal) -> int:
     out = Path(options.out) if options.out else source.with_suffix(".shrunk.json")
     require_writable(str(out), str(out.with_suffix(".html")))
     try:
-        with StatusLine(sys.stderr) as line:
+        with StatusLine(sys.stderr) as line, _aside():
             finding = investigate(
                 case,
                 source.parent,
@@ -80,7 +83,8 @@ def explain(options: argparse.Namespace, terminal: Terminal) -> int:
     case, source = _read(options), Path(options.tape)
     html = Path(options.html) if options.html else source.with_suffix(".html")
     require_writable(str(html), options.trace)
-    report = replayer(load_world(), case.setting, seed=case.seed, tracing=True)(case.decisions)
+    with _aside():
+        report = replayer(load_world(), case.setting, seed=case.seed, tracing=True)(case.decisions)
     recording = report.trace.recording()
     files = {html: page(recording, report.decisions, replay_command(source, case.setting))}
     if options.trace:
@@ -98,6 +102,11 @@ def explain(options: argparse.Namespace, terminal: Terminal) -> int:
     if report.trouble:
         terminal.result(f"THE SIMULATOR FAILED\n{report.trouble}")
     return Verdict.TROUBLE if report.trouble or not saved else Verdict.CLEAN
+
+
+def _aside() -> "contextlib.redirect_stdout[TextIO]":
+    """What an agent prints is no part of the answer."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _tell(
@@ -163,4 +172,4 @@ def _read(options: argparse.Namespace) -> Case:
         raise UsageError(f"{name} can't be read: {error.strerror}.") from error
     except UnreadableCase as error:
         raise UsageError(str(error)) from error
-    return replace(case, setting=replace(case.setting, store=store(case.setting.store, options.database)))
+    return replace(case, setting=known(replace(case.setting, store=store(case.setting.store, options.database))))

@@ -4,20 +4,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from ..adapters.cli.terminal import Terminal
 from . import catalogue
-from .campaign import JOBS, Limits, Tally
+from .campaign import Limits, Tally
 from .campaign import hunt as run_hunt
 from .case import Case, run_command
 from .finding import Finding, investigate
 from .job import Outcome
 from .misuse import MISUSES, misused
-from .options import budget, setting
+from .options import budget, jobs, setting
 from .pool import JobsFail
 from .progress import StatusLine, progress_line, summary
 from .saving import require_folder, save
@@ -62,10 +62,11 @@ def _campaign(
     chosen, marks, tally = setting(options), catalogue.marks(), Tally()
     require_folder(options.found)
     seconds = options.minutes * 60 if options.minutes else None
+    worlds = len(seeds) if isinstance(seeds, Sized) else sys.maxsize
     interrupted = False
     try:
         with StatusLine(sys.stderr) as line:
-            limits = Limits(options.jobs or JOBS, seconds, failures_max)
+            limits = Limits(jobs(options, worlds), seconds, failures_max)
             run_hunt(seeds, chosen, tally, lambda tally: line.show(progress_line(tally, marks)), limits)
     except KeyboardInterrupt:
         interrupted = True

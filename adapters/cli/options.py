@@ -73,10 +73,9 @@ def invocation() -> tuple[str, ...]:
 
 def positive(text: str) -> int:
     """An option that counts something. Raises ArgumentTypeError."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1, please")
-    return number
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def duration(text: str) -> float:

@@ -7,6 +7,7 @@ import pytest
 
 from reattach.simulations import cli, job
 from reattach.simulations.case import Case
+from reattach.simulations.pool import Pool
 from reattach.simulations.shrink import non_benign
 from reattach.simulations.verdicts import Verdict
 
@@ -155,6 +156,21 @@ def test_jobs_that_die_are_trouble(simulate: Simulate) -> None:
 
 def test_an_agent_that_prints_does_no_harm(simulate: Simulate) -> None:
     assert simulate("hunt", "--seeds", "0:5", "--planted", "prints").code == Verdict.CLEAN
+    assert simulate("run", "--seed", "0", "--planted", "prints", "--json").json["verdict"] == "clean"
+
+
+def test_no_more_processes_than_worlds(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    begin = Pool.__init__
+
+    def counted(pool: Pool, jobs: int, *, hash_seed: int | None = None) -> None:
+        started.append(jobs)
+        begin(pool, jobs, hash_seed=hash_seed)
+
+    monkeypatch.setattr(Pool, "__init__", counted)
+    assert simulate("hunt", "--seeds", "0:2", "--jobs", "40").code == Verdict.CLEAN
+    assert simulate("audit", "--seeds", "0:1", "--hash-seeds", "0", "--jobs", "40").code == Verdict.CLEAN
+    assert started == [2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +186,9 @@ def test_an_agent_that_prints_does_no_harm(simulate: Simulate) -> None:
         ("hunt", "--agents", "nowhere:agents"),
         ("replay", "nowhere.json"),
         ("run",),
+        ("hunt", "--jobs", "x"),
+        ("audit", "--seeds", "0:1", "--hash-seeds", "99999999999,1"),
+        ("audit", "--seeds", "0:1", "--hash-seeds", ""),
     ],
 )
 def test_usage(simulate: Simulate, arguments: tuple[str, ...]) -> None:
@@ -229,9 +248,28 @@ def test_what_is_no_tape_is_usage(simulate: Simulate) -> None:
         "[1]",
         '{"format":"other"}',
         '{"format":"reattach-tape/1","seed":1,"decisions":{"a":["b"]}}',
+        '{"format":"reattach-tape/1","seed":1,"decisions":{"a":[-1]}}',
+        '{"format":"reattach-tape/1","seed":1,"decisions":{"a":[1.5]}}',
+        '{"format":"reattach-tape/1","seed":1,"decisions":{},"planted":5}',
+        "[" * 100_000,
     ):
         Path("t.json").write_text(text, encoding="utf-8")
         assert simulate("explain", "t.json").code == Verdict.USAGE
+
+
+@pytest.mark.parametrize("command", ["replay", "explain", "shrink"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [('"planted":"nobody"', "There is no planted bug nobody"), ('"agents":"nowhere:agents"', "no module nowhere")],
+)
+def test_a_tape_of_what_is_not_here_says_what(simulate: Simulate, command: str, given: str, said: str) -> None:
+    tape = f'{{"format":"reattach-tape/1","seed":1,"violation":"v","decisions":{{}},{given}}}'
+    Path("t.json").write_text(tape, encoding="utf-8")
+    done = simulate(command, "t.json")
+    assert done.code == Verdict.USAGE
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert not Path("t.html").exists()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

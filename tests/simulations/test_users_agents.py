@@ -112,6 +112,16 @@ def test_a_hunt_tells_it_too(simulate: Simulate, write: Write) -> None:
     assert misuse["replay"] == done.last
 
 
+def test_an_audit_proves_nothing_of_it(simulate: Simulate, write: Write) -> None:
+    write("time.sleep(1)")
+    audit = ("audit", "--seeds", "0:1", "--hash-seeds", "0", "--agents", "my_agents:mine", "--jobs", "1")
+    done = simulate(*audit)
+    assert done.code == Verdict.AGENT
+    assert "AN AGENT CAN'T BE SIMULATED AS IT IS: agent-" in done.out
+    assert done.last == "reattach simulate run --seed 0 --agents my_agents:mine"
+    assert simulate(*audit, "--json").json["verdict"] == "agent"
+
+
 def test_ctrl_c_is_not_the_agents_failure(simulate: Simulate, write: Write) -> None:
     write("signal.raise_signal(signal.SIGINT)")
     done = simulate("run", "--seed", "0", "--agents", "my_agents:mine")
