@@ -19,6 +19,9 @@ SMALL: Final = (
     ("adapters.http.walk", "FIRST_PAGE_FRAMES", 2),
     ("adapters.http.walk", "PAGE_FRAMES", 3),
     ("adapters.http.broadcaster", "REFILL_FRAMES", 3),
+    ("adapters.http.walk", "SNAPSHOT_MESSAGES", 2),
+    ("adapters.worker", "HISTORY_MESSAGES_MAX", 3),
+    ("domain.scribe", "TEXT_CHARS_MAX", 5),
     ("adapters.appender", "PENDING_FRAMES_MAX", 4),
     ("infrastructure.eventstore.committer", "QUEUE_MAX", 40),
 )

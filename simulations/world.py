@@ -29,6 +29,8 @@ from .oracle import Log, Oracle
 from .oracle.delivery import Delivery
 from .oracle.expiries import check_expiries
 from .oracle.following import Following
+from .oracle.handed import handed
+from .oracle.outcomes import check_outcomes
 from .oracle.outputs import check_outputs
 from .oracle.races import check_races
 from .planted import planted_bug, store_of
@@ -109,7 +111,8 @@ class World:
         self.delivery = partial(Delivery, self.log, mark=self.mark)
         self.following = partial(Following, self.log)
         self.users = Users.load(agents)
-        self._agents = world_agents(self.users.agents, elsewhere=config.remote_workers > 0)
+        agents_here = world_agents(self.users.agents, elsewhere=config.remote_workers > 0)
+        self._agents = handed(agents_here, self.log, self._core, self.loop.abort)
         self._shore = Shore(self.loop, tape, self.trace, trouble(config, tape), self._core, self.oracle.next_end)
         self._sources = 0
         self._machines = [self._machine(name, serves=serves) for name, serves in machines(config)]
@@ -258,6 +261,7 @@ class World:
         self.oracle.settled()
         check_races(self.board.decisions, self.board.endings, self.oracle.safety)
         check_outputs(self._core, self.oracle.safety.runs, SPOKEN, self.users.agents)
+        check_outcomes(self.log, self._core)
         check_expiries(self.log, self._well_since)
         self.users.judge_all(self._core, self.log.all())
 

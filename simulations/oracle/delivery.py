@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json
 
-from ...adapters.http.walk import SNAPSHOT_MESSAGES
+from ...adapters.http import walk
 from ...domain.identifiers import RunId, SessionId
 from ..violation import Violation
 from .log import TERMINAL, Log
@@ -238,11 +238,15 @@ class Delivery:
         if run is None or not 0 <= seq < run.head:
             self._violate("not-durable", f"a snapshot at {seq} of {run_id}, whose log ends at {self._log.head(run_id)}")
         # The law: folded on with what follows, it is the fold of all frames. (What stands in it may be ahead already.)
+        pages_on = state.get("before")
         earlier, state = parted(state, run_id)
         before = [self._log.run(other) for other in runs[: runs.index(run_id)]] if run_id in runs else []
         said = [message for other in before if other is not None for message in folded(other)["messages"]]
-        if earlier != said[-SNAPSHOT_MESSAGES:]:
+        kept = said[-walk.SNAPSHOT_MESSAGES :]
+        if earlier != kept:
             self._violate("history-wrong", f"the snapshot of {run_id} has other messages before it than its session")
+        if pages_on != (kept[0]["message_id"] if len(said) > len(kept) else None):
+            self._violate("history-wrong", f"the snapshot of {run_id} pages on from {pages_on}")
         if folded(run) != folded_on(state, seq, run):
             self._violate(
                 "snapshot-wrong", f"the snapshot of {run_id} at {seq}, folded on, is not the fold of all frames"

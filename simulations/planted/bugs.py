@@ -7,6 +7,7 @@ from .approvals import APPROVALS
 from .clients import CLIENTS
 from .edit import Planted
 from .found import FOUND
+from .handed import HANDED
 from .leases import OWNERSHIP
 from .owners import OWNED
 from .reviewed import REVIEWED
@@ -19,5 +20,5 @@ from .wakeups import WAKEUPS
 
 BUGS: Final[tuple[Planted, ...]] = (
     *(*RUNS, *OWNERSHIP, *APPENDS, *APPROVALS, *STORES),
-    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND, *SESSIONS, *OWNED, *REVIEWED),
+    *(*STREAMS, *VIEWS, *WAKEUPS, *CLIENTS, *FOUND, *SESSIONS, *OWNED, *REVIEWED, *HANDED),
 )

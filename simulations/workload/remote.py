@@ -30,7 +30,7 @@ FINAL_ENDS: Final = ENDS[:2]
 """How it does once all is well."""
 
 BODIES: Final[dict[str, Any]] = {
-    "complete": {},
+    "complete": {"usage": {"output_tokens": 7}},
     "fail": {"error": {"type": "gave_up", "message": "It is too hard."}},
     "release": {},
     "suspend": {
