@@ -101,7 +101,7 @@ APPROVALS: Final = (
     Planted(
         "decisions-not-handed-over",
         "The agent that goes on is not told what was decided.",
-        ("failed-without-cause",),
+        ("context-wrong", "failed-without-cause"),
         (Edit("adapters.worker:Worker._context", "decisions=run.decisions", "decisions=()"),),
     ),
     Planted(
