@@ -243,7 +243,7 @@ def test_statements_use_their_indexes(path: Path) -> None:
     texts = {
         name: text
         for name, text in (vars(statements) | vars(feed_statements)).items()
-        if name.isupper() and isinstance(text, str)
+        if name.isupper() and isinstance(text, str) and text  # those of PostgreSQL alone have none here
     }
     texts |= {
         "runs": statements.select_runs(("session_id", "status"), after=True),
