@@ -57,6 +57,8 @@ _PATIENCE: Final[dict[str, object]] = {
 }
 _SESSION: Final[dict[str, object]] = {
     **_PATIENCE,
+    "default_transaction_isolation": "'read committed'",
+    "timezone": "'UTC'",
     # Every statement of ours has its index. A plan made while a table was empty must not scan it once it is full.
     # Nor may it sort what an index has in order: all of a session for its newest messages.
     "enable_seqscan": "off",

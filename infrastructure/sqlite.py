@@ -81,7 +81,7 @@ def _write_ahead(connection: sqlite3.Connection, wait_ms: int) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
-            time.sleep(WAL_RETRY_MS / 1_000)
+            time.sleep(WAL_RETRY_MS / 1_000)  # only while a store is opened; SQLite tells nobody that a lock is free
         else:
             return
 

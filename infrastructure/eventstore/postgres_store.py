@@ -28,13 +28,13 @@ class PostgresStore(LogStore):
     ) -> None:
         super().__init__(committer, notifications.telling, release)
         self._notifications = notifications
-        self._prepared = prepare
+        self._make_ready = prepare
         self._pool = pool
         self._open = False
         self._logs = GroupedReads(self._ask)
 
     async def _prepare(self) -> None:
-        await asyncio.to_thread(self._prepared)
+        await asyncio.to_thread(self._make_ready)
         self._open = True
 
     def _tell(self, commits: Sequence[News]) -> None:

@@ -3,15 +3,15 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import JsonValue
 from pydantic_core import from_json
 
 from ...adapters import worker
 from ...adapters.agents.remote import RemoteAgent
-from ...domain.agent import Agent, Context, Output, TakeOver
+from ...domain.agent import Agent, Context, Output
 from ...domain.messages import Fields
 from ...domain.snapshot import Snapshot
 from ..violation import Violation
+from ..wrapped import WrappedAgent
 from .log import Log, RunLog, type_at
 from .rows import Readable
 from .sessionlog import DELETED
@@ -31,30 +31,12 @@ def handed(
     return {name: agent if isinstance(agent, RemoteAgent) else Handed(agent, judge) for name, agent in agents.items()}
 
 
-class Handed:
+class Handed(WrappedAgent):
     """An agent whose contexts are judged. What it puts out passes as it is: not a step of the loop is added."""
 
     def __init__(self, agent: Agent, judge: Callable[[Context], None]) -> None:
-        self._agent = agent
+        super().__init__(agent)
         self._judge = judge
-
-    @property
-    def name(self) -> str:
-        """The agent's."""
-        return self._agent.name
-
-    @property
-    def on_take_over(self) -> TakeOver:
-        """The agent's."""
-        return self._agent.on_take_over
-
-    def validate(self, input: JsonValue) -> None:  # noqa: A002  - the port's word
-        """The agent's."""
-        self._agent.validate(input)
-
-    def prompt(self, input: JsonValue) -> str | None:  # noqa: A002  - the port's word
-        """The agent's."""
-        return self._agent.prompt(input)
 
     def run(self, context: Context) -> AsyncGenerator[Output, None]:
         """Judge, then the agent's."""

@@ -16,10 +16,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final, cast
 
-from pydantic import JsonValue
-
 from ...adapters.agents.loading import load_agents
-from ...domain.agent import Agent, Context, Output, TakeOver
+from ...domain.agent import Agent, Context, Output
 from ...domain.errors import ConfigurationError, ReattachError
 from ...domain.identifiers import RunId
 from ...domain.messages import Fields
@@ -31,6 +29,7 @@ from ..oracle.outputs import MESSAGES_MAX
 from ..oracle.rows import Readable
 from ..process import AGENT
 from ..violation import Violation
+from ..wrapped import WrappedAgent
 
 OWN_PACKAGE: Final = __name__.partition(".")[0]
 
@@ -104,32 +103,14 @@ class Users:
             raise Violation("agent-check", detail, run_id=run.run_id) from error
 
 
-class Watched:
+class Watched(WrappedAgent):
     """A user's agent in the world. Whatever runs for it, also in tasks of its own, is known to be its (AGENT)."""
 
     def __init__(self, agent: Agent, files: Sequence[str]) -> None:
+        super().__init__(agent)
         self.raised: dict[str, str] = {}
         """Where in the user's code exceptions came from, by what was said of them."""
-        self._agent = agent
         self._files = files
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self._agent.name
-
-    @property
-    def on_take_over(self) -> TakeOver:
-        """As it says."""
-        return self._agent.on_take_over
-
-    def validate(self, input: JsonValue) -> None:  # noqa: A002  - the wire's word
-        """As it does."""
-        self._agent.validate(input)
-
-    def prompt(self, input: JsonValue) -> str | None:  # noqa: A002  - the wire's word
-        """As it does."""
-        return self._agent.prompt(input)
 
     async def run(self, context: Context) -> AsyncGenerator[Output, None]:
         """As it does. A worker fails the run of an agent that would end the process: here it is told as that."""

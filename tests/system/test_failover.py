@@ -23,6 +23,7 @@ from .fickle_agent import PIECES
 from .server import FAST, TIMEOUT_S, Server, free_port
 
 AGENT = ("--agents", "tests.system.fickle_agent:agents")
+LOOK_S = 0.01
 SEEN = 20
 """Frames a reader has when the primary dies."""
 
@@ -49,7 +50,7 @@ class Pair:
         until = time.monotonic() + TIMEOUT_S
         while self.rows_at_the_standby() < rows:
             assert time.monotonic() < until, "the standby has not followed"
-            time.sleep(0.01)
+            time.sleep(LOOK_S)  # a standby tells nobody how far it is
         self.standby.stop("fast")
 
     def fail_over(self) -> None:
